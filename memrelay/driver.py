@@ -1,0 +1,105 @@
+"""The driver contract: our code for one store. Drivers do not know each other, nor Celery, nor HTTP.
+
+Every method is async. A driver raises only ``Transient`` (the whole call may be repeated),
+``Permanent`` (repeating is useless) and ``Unsupported``; its client's own exceptions are translated
+in its ``errors.py``. One bad memory among many is an ``Outcome``, never an exception.
+The conformance suite in ``memrelay.testing`` holds every driver to this page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from memrelay.filters import Filter
+from memrelay.types import Hit, Memory, Op, Outcome, Page, Scope
+
+SearchMode = Literal["semantic", "keyword"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a driver declares. A declared capability works; an undeclared one raises ``Unsupported``."""
+
+    keyword: bool = False
+    """``search`` with ``mode="keyword"``."""
+    unscoped_search: bool = True
+    """``search`` over any number of users, without a ``user_id`` in the filter."""
+    atomic_versions: bool = True
+    """Highest version wins inside the store; if not, concurrent applies of one id need a recheck."""
+    local_only: bool = False
+    """The store is a file of one machine."""
+    max_dimensions: int = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One search of one driver.
+
+    ``semantic`` needs ``vector`` (float32 bytes of the space's dimension); hits come by descending
+    cosine, ties by id. ``keyword`` needs ``text``; hits come by descending keyword score, ties by id.
+    Memories expired at ``now`` (microseconds) never appear. ``min_score`` is inclusive.
+    """
+
+    mode: SearchMode
+    top_k: int
+    now: int
+    vector: bytes | None = None
+    text: str | None = None
+    filter: Filter | None = None
+    min_score: float | None = None
+    include_vector: bool = False
+
+
+class Driver(Protocol):
+    """One store. ``open`` before use, ``close`` after; both on the loop that uses the driver."""
+
+    name: str
+    capabilities: Capabilities
+
+    async def open(self) -> None:
+        """Connect lazily or at once; raises ``Transient`` when the store cannot be reached."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back; a second call does nothing."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the store answers and can serve; raise ``Transient`` otherwise."""
+        ...
+
+    async def ensure(self, scope: Scope) -> None:
+        """Create what ``scope`` needs in the store. Idempotent, safe when many call it at once."""
+        ...
+
+    async def apply(self, scope: Scope, ops: Sequence[Op]) -> Mapping[str, Outcome]:
+        """Apply at most 512 ops, one for each id, in any order; the answer has an outcome for each id.
+
+        Highest version wins, a delete is a version too; an equal version is redone and ``applied``.
+        """
+        ...
+
+    async def get(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Memory]:
+        """The live memories among at most 1,000 ``ids``; expired ones too, tombstones not."""
+        ...
+
+    async def search(self, scope: Scope, query: Query) -> Sequence[Hit]:
+        """At most ``query.top_k`` hits that pass the filter exactly; fewer only if there are no more."""
+        ...
+
+    async def scan(self, scope: Scope, *, cursor: str | None = None, limit: int = 1000) -> Page:
+        """Live memories and tombstones in (version, id) order, from ``cursor`` (of an earlier page) on.
+
+        What is written behind the cursor while a scan runs is not seen; what stood still is, once.
+        """
+        ...
+
+    async def count(self, scope: Scope, filter: Filter | None, *, now: int) -> int:
+        """How many live, unexpired memories pass ``filter``; exact."""
+        ...
+
+    async def purge(self, scope: Scope) -> None:
+        """Remove everything of ``scope``, tombstones included. Nothing of another scope is touched."""
+        ...
