@@ -84,8 +84,7 @@ def parse_filter(
     raw: object, fields: Mapping[str, FieldType], *, pointer: str = "/filter"
 ) -> Filter:
     """The AST of a filter in JSON, or ``InvalidInput`` with a pointer to what is wrong in it."""
-    node = _Parser(fields).node(raw, pointer, depth=1)
-    return node
+    return _Parser(fields).node(raw, pointer, depth=1)
 
 
 class _Parser:
@@ -173,14 +172,18 @@ class _Parser:
 
     def _scalar(self, field: str, value: object, pointer: str) -> Scalar:
         if value is None:
-            raise InvalidInput('null compares with nothing; use {"$exists": false}', pointer=pointer)
+            raise InvalidInput(
+                'null compares with nothing; use {"$exists": false}', pointer=pointer
+            )
         if not isinstance(value, str | int | float | bool):
             raise InvalidInput("a string, a number or a boolean", pointer=pointer)
         if isinstance(value, str) and len(value) > MAX_STRING:
             raise InvalidInput(f"longer than {MAX_STRING} characters", pointer=pointer)
         if field == "created_at":
             if not isinstance(value, str):
-                raise InvalidInput('an RFC 3339 time such as "2026-01-31T12:00:00Z"', pointer=pointer)
+                raise InvalidInput(
+                    'an RFC 3339 time such as "2026-01-31T12:00:00Z"', pointer=pointer
+                )
             return parse_time(value, pointer=pointer)
         if field in PLAIN_FIELDS:
             if not isinstance(value, str):
@@ -309,7 +312,9 @@ def required_values(node: Filter | None, field: str) -> frozenset[str] | None:
         case Compare(name, "$eq" | "$in") if name == field:
             return frozenset(value for value in node.values if isinstance(value, str))
         case And(children):
-            found = [s for s in (required_values(child, field) for child in children) if s is not None]
+            found = [
+                s for s in (required_values(child, field) for child in children) if s is not None
+            ]
             return frozenset.intersection(*found) if found else None
         case Or(children):
             sets = [required_values(child, field) for child in children]

@@ -1,0 +1,56 @@
+# On a fresh machine: Python 3.12 and make. Everything else comes with `make venv`.
+
+.DEFAULT_GOAL := venv
+.DELETE_ON_ERROR:
+
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+UV_VERSION := 0.13.8
+
+# python3.12 on PATH if it works (pyenv's stand-in may not), else the newest that pyenv holds.
+PYTHON = $(or \
+	$(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null), \
+	$(lastword $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.12*/bin/python3.12))), \
+	$(error Python 3.12 is needed: no python3.12 on PATH and none in pyenv))
+
+.PHONY: venv run test check bench lock clean
+
+venv: .venv/.stamp
+
+.venv/.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -m deploy.native.preflight
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	$(UV) pip install --quiet --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --no-deps -e .
+	@touch $@
+
+run: venv
+	$(BIN)/memrelay up --sample examples/conversation.ndjson
+
+test: venv
+	$(BIN)/pytest
+
+check: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit -m "not slow"
+
+bench: venv
+	$(BIN)/python -m benchmarks
+
+# Hashes, but no index addresses: the lock must serve wherever the packages come from.
+lock: venv
+	$(UV) pip compile pyproject.toml --quiet --all-extras --group dev --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
+	awk '/^[^ #]/ { ours = /^(memrelay|-e )/ } !ours' requirements.lock > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	@! grep -n '://' requirements.lock || { echo 'requirements.lock names an address' >&2; exit 1; }
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

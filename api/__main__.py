@@ -1,0 +1,82 @@
+"""``python -m api``: serve. What is wrong is said in one line, with a non-zero exit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+
+import uvicorn
+import uvloop
+
+from api.app import create, open_state
+from memrelay import exits
+from memrelay.errors import ConfigError, MemrelayError, Unavailable
+from memrelay.settings import Settings, load_settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+BACKLOG = 2048
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket; ``ConfigError`` if the port is taken or the address is not ours."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "set MEMRELAY_PORT or MEMRELAY_HOST to another"
+        ) from None
+    listening.listen(BACKLOG)
+    return listening
+
+
+def check_exposure(settings: Settings) -> None:
+    """Without API keys only loopback may be served, unless the operator says that it is fenced in."""
+    if settings.host not in LOOPBACK and os.environ.get("MEMRELAY_INSECURE_OPEN") != "1":
+        raise ConfigError(
+            f"host {settings.host} would serve everybody, and no API key is configured: keep "
+            "127.0.0.1, or set MEMRELAY_INSECURE_OPEN=1 where only trusted peers reach it"
+        )
+
+
+async def serve(settings: Settings) -> None:
+    check_exposure(settings)
+    listening = bind(settings)
+    async with open_state(settings) as state:
+        config = uvicorn.Config(
+            create(state),
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+        )
+        logging.getLogger("memrelay.api").info(
+            "accepting on http://%s:%d (no API key: loopback only)", settings.host, settings.port
+        )
+        await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def main() -> int:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        uvloop.run(serve(load_settings()))
+    except Unavailable as error:
+        print(f"memrelay api: {error}", file=sys.stderr)  # noqa: T201 - the process's last word
+        return exits.UNAVAILABLE
+    except MemrelayError as error:
+        print(f"memrelay api: {error}", file=sys.stderr)  # noqa: T201
+        return exits.FAILED
+    return exits.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The application: routes, errors, and what lives as long as it does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+from fastapi import FastAPI
+
+from api import accept, health, jobs, openapi, problems, read, search
+from api import importing as imports
+from api.announce import Announcer
+from api.backlog import Backlog
+from api.commit import GroupCommit
+from api.state import State
+from api.waiters import Waiters
+from backends.broker import Publisher, create_app
+from backends.embedding.cache import QueryCache
+from backends.journal import Journal, check_durable
+from backends.sources import open_sources
+from memrelay import __version__
+from memrelay.settings import Settings
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+REQUEST_ID_MAX = 64
+QUERIES = 10_000
+
+
+class RequestId:
+    """Every request has an id, the caller's if it gave a sane one, and every answer shows it."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
+        sane = 0 < len(given) <= REQUEST_ID_MAX and given.isascii() and given.isalnum()
+        id = given if sane else uuid4().hex.encode()
+        scope["request_id"] = id.decode()
+
+        async def stamped(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", id)]
+            await send(message)
+
+        await self._app(scope, receive, stamped)
+
+
+@asynccontextmanager
+async def open_state(settings: Settings) -> AsyncIterator[State]:
+    """Everything the routes need; ``ConfigError`` or ``Unavailable`` if it cannot be had."""
+    journal = Journal(settings.journal_url)
+    try:
+        await check_durable(journal, settings)
+        sources = await open_sources(settings)
+    except BaseException:
+        await journal.close()
+        raise
+    try:
+        announcer = Announcer(Publisher(create_app(settings)))
+        commit = GroupCommit(journal, announcer.announce, linger=settings.linger_ms / 1000)
+        waiters = Waiters(journal)
+        yield State(
+            settings,
+            journal,
+            sources,
+            commit,
+            announcer,
+            waiters,
+            QueryCache(QUERIES),
+            Backlog(journal),
+        )
+        await commit.close()
+        announcer.close()
+        await waiters.close()
+        await sources.close()
+    finally:
+        await journal.close()
+
+
+def create(state: State) -> FastAPI:
+    """The application on an open state."""
+    app = FastAPI(
+        title="memrelay",
+        version=__version__,
+        description="Memories for AI agents: queued writes that can be checked, replicated searches.",
+    )
+    app.state.memrelay = state
+    for module in (imports, accept, read, search, jobs):
+        app.include_router(module.router, prefix="/v1")
+    app.include_router(health.router)
+    problems.install(app)
+    openapi.install(app)
+    app.add_middleware(RequestId)
+    return app

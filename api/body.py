@@ -1,0 +1,73 @@
+"""Reading a request's body: bounded, UTF-8, strict JSON without duplicate keys."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from api.problems import Problem, from_validation
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body; 413 as soon as it is larger than ``limit`` bytes."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON text; 400 for what is not strict JSON in UTF-8."""
+    try:
+        return _decoder.decode(body.decode())
+    except UnicodeDecodeError:
+        raise Problem(400, "not_utf8", "The body is not UTF-8.") from None
+    except RecursionError:
+        raise Problem(400, "too_deep", "The body is nested too deeply.") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem(400, "not_json", f"The body is not JSON: {error.msg} at {where}.") from None
+    except ValueError as error:
+        raise Problem(400, "not_json", f"The body is not JSON: {error}.") from None
+
+
+async def read_model[M: BaseModel](request: Request, model: type[M], limit: int) -> M:
+    """The body as ``model``: 400, 413, 415 or 422 with pointers."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
+    if kind.lower() != "application/json":
+        raise Problem(415, "unsupported_media_type", "Send application/json.")
+    return validate(model, parse_json(await read_body(request, limit)))
+
+
+def validate[M: BaseModel](model: type[M], value: Any, prefix: str = "") -> M:
+    """``value`` as ``model``, or 422 with pointers below ``prefix``."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise from_validation(error, prefix) from None
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too_large", f"The body is larger than {limit} bytes.")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

@@ -1,0 +1,136 @@
+"""Group commit: while one commit is under way the next one gathers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backends.journal import Entered, Journal, KeyReused, Unit
+from memrelay.batching import pack
+from memrelay.errors import MemrelayError
+
+log = logging.getLogger("memrelay.api")
+Announce = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """The encoded writes of one request. ``key`` is its idempotency key, ``answer`` what it is told."""
+
+    namespace: str
+    source: str
+    queue: str
+    drivers: tuple[str, ...]
+    writes: Sequence[bytes]
+    key: str = ""
+    body_hash: str = ""
+    answer: bytes = b""
+
+
+Pending = tuple[Entry, asyncio.Future[Entered]]
+
+
+class GroupCommit:
+    """Enters the requests in flight together, in one script call, then announces their envelopes.
+
+    A request that finds nobody waiting is entered at once; under load a commit gathers for
+    ``linger`` seconds first.
+    """
+
+    def __init__(self, journal: Journal, announce: Announce, *, linger: float) -> None:
+        self._journal = journal
+        self._announce = announce
+        self._linger = linger
+        self._pending: list[Pending] = []
+        self._arrived = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name="group-commit")
+
+    async def enter(self, entry: Entry) -> Entered:
+        """The first version of the request's memories, once the journal has them all.
+
+        Raises ``KeyReused``, or ``Unavailable`` while the journal cannot be written.
+        """
+        future: asyncio.Future[Entered] = asyncio.get_running_loop().create_future()
+        self._pending.append((entry, future))
+        self._arrived.set()
+        return await future
+
+    async def close(self) -> None:
+        """Enter what is waiting, then stop."""
+        waiting = [future for _, future in self._pending]
+        await asyncio.gather(*waiting, return_exceptions=True)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            batch, self._pending = self._pending, []
+            try:
+                await self._commit(batch)
+            except Exception as error:
+                if not isinstance(error, MemrelayError):
+                    log.exception("a group commit failed")
+                _fail(batch, error)
+            if self._pending and self._linger:
+                await asyncio.sleep(self._linger)
+
+    async def _commit(self, batch: Sequence[Pending]) -> None:
+        groups = _grouped(batch)
+        units = [_unit(group) for group in groups]
+        answers = await self._journal.append(units)
+        for group, unit, answer in zip(groups, units, answers, strict=True):
+            if isinstance(answer, KeyReused):
+                _fail(group, answer)
+                continue
+            offset = 0
+            for entry, future in group:
+                if not future.done():
+                    future.set_result(Entered(answer.first + offset, answer.answer))
+                offset += len(entry.writes)
+            if answer.answer is None:
+                self._announce_all(unit, answer.first)
+
+    def _announce_all(self, unit: Unit, first: int) -> None:
+        for draft in unit.drafts:
+            self._announce(unit.queue, first)
+            first += len(draft.writes)
+
+
+def _grouped(batch: Sequence[Pending]) -> list[list[Pending]]:
+    """Requests that may share envelopes, together; one with an idempotency key stands alone."""
+    groups: list[list[Pending]] = []
+    shared: dict[tuple[str, str, str], list[Pending]] = {}
+    for pending in batch:
+        entry = pending[0]
+        if entry.key:
+            groups.append([pending])
+            continue
+        place = (entry.namespace, entry.source, entry.queue)
+        if place not in shared:
+            groups.append(shared.setdefault(place, []))
+        shared[place].append(pending)
+    return groups
+
+
+def _unit(group: Sequence[Pending]) -> Unit:
+    entry = group[0][0]
+    return Unit(
+        namespace=entry.namespace,
+        source=entry.source,
+        queue=entry.queue,
+        drivers=entry.drivers,
+        drafts=pack(entry.writes for entry, _ in group),
+        key=entry.key,
+        body_hash=entry.body_hash,
+        answer=entry.answer,
+    )
+
+
+def _fail(batch: Sequence[Pending], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

@@ -1,0 +1,67 @@
+"""Liveness, readiness (accept and search apart) and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from api.state import State, state_of
+from backends.store import Store
+from memrelay.errors import MemrelayError
+
+router = APIRouter()
+PROBE_SECONDS = 2.0
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """The process answers."""
+    return Response(b'{"status":"ok"}', media_type="application/json")
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> Response:
+    """Whether writes can be accepted (journal) and searches served (some driver of each source)."""
+    state = state_of(request)
+    drivers = dict(
+        zip(
+            state.sources.stores,
+            await asyncio.gather(*(_answers(s) for s in state.sources.stores.values())),
+            strict=True,
+        )
+    )
+    accept = await _journal_answers(state)
+    search = all(
+        any(drivers[store.name] for store in source.stores)
+        for source in state.sources.by_name.values()
+    )
+    view = {"accept": accept, "search": search, "drivers": drivers}
+    return Response(
+        msgspec.json.encode(view), 200 if accept and search else 503, media_type="application/json"
+    )
+
+
+@router.get("/metrics")
+async def metrics() -> Response:
+    """Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _journal_answers(state: State) -> bool:
+    try:
+        await state.journal.ping()
+    except MemrelayError:
+        return False
+    return True
+
+
+async def _answers(store: Store) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await store.ping()
+    except (MemrelayError, TimeoutError):
+        return False
+    return True

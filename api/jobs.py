@@ -1,0 +1,52 @@
+"""Jobs: what became of every memory of a request, in every driver."""
+
+from __future__ import annotations
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api.problems import Problem, not_found
+from api.state import namespace_of, state_of
+from api.views import job_view
+from backends.journal.jobs import list_jobs, read_job
+from memrelay.jobs import JobId
+
+router = APIRouter()
+MAX_LIMIT = 100
+
+
+@router.get("/jobs/{id}")
+async def get_job(request: Request, id: str, wait: float = 0.0) -> Response:
+    """One job; with ``wait`` (seconds, at most 60) once it has ended, or as it is then."""
+    state = state_of(request)
+    namespace = namespace_of(request)
+    if not 0 <= wait <= 60:
+        raise Problem(422, "invalid", "The query parameter wait is 0 to 60 seconds.")
+    if wait:
+        job = await state.waiters.wait(namespace, id, lambda job: job.ended, wait)
+    else:
+        job = await read_job(state.journal, namespace, id)
+    if job is None:
+        raise not_found()
+    return Response(msgspec.json.encode(job_view(job)), media_type="application/json")
+
+
+@router.get("/jobs")
+async def get_jobs(
+    request: Request, cursor: str | None = None, limit: int = 20, status: str | None = None
+) -> Response:
+    """Jobs, newest first. ``cursor`` is the one that the page before gave."""
+    state = state_of(request)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Problem(422, "invalid", f"The query parameter limit is 1 to {MAX_LIMIT}.")
+    before = None if cursor is None else JobId.parse(cursor)
+    if cursor is not None and before is None:
+        raise Problem(422, "invalid", "The query parameter cursor is not one of ours.")
+    page = await list_jobs(
+        state.journal, namespace_of(request), before=before.first if before else None, limit=limit
+    )
+    view = {
+        "jobs": [job_view(job) for job in page if status in (None, job.status)],
+        "cursor": page[-1].id if len(page) == limit else None,
+    }
+    return Response(msgspec.json.encode(view), media_type="application/json")

@@ -1,0 +1,206 @@
+"""What requests look like. Strict: nothing is converted, nothing unknown is let pass."""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from memrelay.errors import InvalidInput
+from memrelay.times import parse_time
+
+TEXT_BYTES = 64 * 1024
+METADATA_BYTES = 16 * 1024
+METADATA_DEPTH = 16
+EXACT_INTEGER = 2**53
+MAX_MEMORIES = 1000
+MAX_TOP_K = 200
+
+
+def _clean(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds NUL, which no store can keep")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is not text") from None
+    return text
+
+
+def _identifier(text: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError("holds a control character")
+    return _clean(text)
+
+
+def _text(text: str) -> str:
+    if len(_clean(text).encode()) > TEXT_BYTES:
+        raise ValueError(f"is longer than {TEXT_BYTES} bytes; split it")
+    if not text.strip():
+        raise ValueError("is blank")
+    return text
+
+
+def _microseconds(value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError('must be an RFC 3339 time such as "2026-01-31T12:00:00Z"')
+    try:
+        return parse_time(value)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+
+
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    _check_value(value, 1)
+    if len(json.dumps(value, ensure_ascii=False).encode()) > METADATA_BYTES:
+        raise ValueError(f"is larger than {METADATA_BYTES} bytes")
+    return value
+
+
+def _check_value(value: Any, depth: int) -> None:
+    if depth > METADATA_DEPTH:
+        raise ValueError(f"is nested deeper than {METADATA_DEPTH}")
+    if isinstance(value, str):
+        _clean(value)
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            if not 1 <= len(key) <= 256:
+                raise ValueError("has a key that is empty or longer than 256 characters")
+            _identifier(key)
+            _check_value(child, depth + 1)
+    elif isinstance(value, list):
+        for child in value:
+            _check_value(child, depth + 1)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("holds a number that is not finite")
+    elif isinstance(value, int) and abs(value) > EXACT_INTEGER:
+        raise ValueError("holds an integer beyond 2^53; send it as a string")
+
+
+def _finite(values: list[float]) -> list[float]:
+    if not all(math.isfinite(value) and abs(value) < 3.4e38 for value in values):
+        raise ValueError("holds a number that is no finite float32")
+    if not any(values):
+        raise ValueError("is all zeros")
+    return values
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_identifier)]
+Tag = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_identifier)]
+Time = Annotated[
+    int, BeforeValidator(_microseconds, json_schema_input_type=str), Field(strict=True)
+]
+Vector = Annotated[list[float], Field(min_length=1, max_length=4096), AfterValidator(_finite)]
+SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Mode = Literal["semantic", "keyword", "hybrid"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class MemoryIn(Strict):
+    """A memory as the caller gives it."""
+
+    text: Annotated[str, AfterValidator(_text)]
+    """What is remembered, at most 64 KiB."""
+    id: Identifier | None = None
+    """Unique in the source; a UUIDv7 if left out. An existing one is replaced whole."""
+    user_id: Identifier | None = None
+    session_id: Identifier | None = None
+    tags: Annotated[list[Tag], Field(max_length=64)] = []
+    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] = {}
+    created_at: Time | None = None
+    """RFC 3339; the time of acceptance if left out."""
+    expires_at: Time | None = None
+    vector: Vector | None = None
+    """Only where the source's embedding is ``external``."""
+
+
+class MemoriesIn(Strict):
+    """``POST /v1/memories``."""
+
+    memories: Annotated[list[MemoryIn], Field(min_length=1, max_length=MAX_MEMORIES)]
+    source: SourceName = "default"
+    lane: Literal["interactive", "bulk"] = "interactive"
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "memories": [
+                        {
+                            "text": "Ana prefers window seats.",
+                            "user_id": "ana",
+                            "tags": ["travel"],
+                            "metadata": {"category": "preference"},
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
+
+class DeleteIn(Strict):
+    """``POST /v1/memories/delete``."""
+
+    ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_MEMORIES)]
+    source: SourceName = "default"
+
+
+class SelectIn(Strict):
+    """Which memories: everything given must hold."""
+
+    user_id: Identifier | None = None
+    user_ids: Annotated[list[Identifier], Field(min_length=1, max_length=100)] | None = None
+    session_id: Identifier | None = None
+    filter: dict[str, Any] | None = None
+    """``{"metadata.score": {"$gte": 3}}``; see the guide on filters."""
+    source: SourceName = "default"
+
+
+class CountIn(SelectIn):
+    """``POST /v1/memories/count``."""
+
+
+class SearchIn(SelectIn):
+    """``POST /v1/search``. One of ``query`` and ``vector``."""
+
+    query: Annotated[str, AfterValidator(_text)] | None = None
+    vector: Vector | None = None
+    top_k: Annotated[int, Field(ge=1, le=MAX_TOP_K)] = 10
+    offset: Annotated[int, Field(ge=0, lt=MAX_TOP_K)] = 0
+    mode: Mode | None = None
+    """``hybrid`` where a driver of the source can do keyword, else ``semantic``."""
+    min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """Cosine; only with ``mode`` ``semantic``."""
+    include: list[Literal["text", "metadata", "vector"]] = ["text", "metadata"]
+    drivers: Annotated[list[str], Field(min_length=1, max_length=16)] | None = None
+    """Only these drivers of the source, in this order."""
+    after_job: str | None = None
+    """Wait until that job is stored: read your writes."""
+    timeout: Annotated[float, Field(gt=0, le=60)] | None = None
+    """Seconds in all."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "Where does Ana like to sit?", "top_k": 3}]}
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SearchIn:
+        if (self.query is None) == (self.vector is None):
+            raise ValueError("give one of query and vector")
+        if self.vector is not None and self.mode in ("keyword", "hybrid"):
+            raise ValueError(f"mode {self.mode} needs a query")
+        if self.offset + self.top_k > MAX_TOP_K:
+            raise ValueError(f"offset + top_k is more than {MAX_TOP_K}")
+        if self.min_score is not None and self.mode != "semantic":
+            raise ValueError('min_score needs mode = "semantic"')
+        return self

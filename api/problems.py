@@ -1,0 +1,131 @@
+"""Errors on the wire: RFC 9457 problem+json. Nothing of the request is echoed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from backends.journal import KeyReused
+from memrelay.errors import InvalidInput, Permanent, Transient, Unsupported
+from memrelay.filters import escape_pointer
+
+log = logging.getLogger("memrelay.api")
+MEDIA_TYPE = "application/problem+json"
+TITLES = {
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+class Problem(Exception):
+    """An answer that is an error. ``errors`` are (pointer, detail) pairs."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[tuple[str, str]] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.retry_after = retry_after
+
+    def response(self, request_id: str) -> Response:
+        body: dict[str, Any] = {
+            "type": f"https://memrelay.dev/problems/{self.code}",
+            "title": TITLES.get(self.status, "Error"),
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        if self.errors:
+            body["errors"] = [{"pointer": p, "detail": detail} for p, detail in self.errors]
+        headers = {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(max(1, round(self.retry_after)))
+        return Response(
+            msgspec.json.encode(body), self.status, headers=headers, media_type=MEDIA_TYPE
+        )
+
+
+def not_found() -> Problem:
+    """One answer for what is absent and for what belongs to another namespace."""
+    return Problem(404, "not_found", "There is no such object.")
+
+
+def invalid(errors: Sequence[tuple[str, str]]) -> Problem:
+    return Problem(422, "invalid", "The request is not valid; nothing was accepted.", errors=errors)
+
+
+def from_validation(error: ValidationError, prefix: str = "") -> Problem:
+    """Pydantic's findings with RFC 6901 pointers, at most 20."""
+    found = [
+        (
+            prefix + "".join(f"/{escape_pointer(str(part))}" for part in item["loc"]),
+            str(item["msg"]).removeprefix("Value error, "),
+        )
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return invalid(found[:20])
+
+
+def of(error: Exception) -> Problem:
+    """The answer for an error of ours."""
+    match error:
+        case Problem():
+            return error
+        case KeyReused():
+            return Problem(422, error.code, str(error))
+        case InvalidInput():
+            return invalid([(error.pointer, str(error))])
+        case Unsupported():
+            return Problem(422, error.code, str(error))
+        case Transient():
+            retry_after = error.retry_after or 1.0
+            return Problem(503, error.code, str(error), retry_after=retry_after)
+        case Permanent():
+            return Problem(422, error.code, str(error))
+    log.error("a request failed", exc_info=error)
+    return Problem(500, "internal", "The service failed; the log has the details.")
+
+
+def install(app: FastAPI) -> None:
+    """Every error of every route becomes a problem."""
+
+    async def ours(request: Request, error: Exception) -> Response:
+        return of(error).response(request.scope.get("request_id", ""))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        title = TITLES.get(error.status_code, "Error")
+        code = title.lower().replace(" ", "_")
+        detail = "There is no such object." if error.status_code == 404 else title
+        problem = Problem(error.status_code, code, detail)
+        return problem.response(request.scope.get("request_id", ""))
+
+    for kind in (Problem, InvalidInput, Transient, Permanent, Exception):
+        app.add_exception_handler(kind, ours)
+    app.add_exception_handler(HTTPException, http)

@@ -1,0 +1,243 @@
+"""Search: semantic, keyword or both fused, from the first drivers that answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api.body import read_model
+from api.models import Mode, SearchIn
+from api.openapi import body_of
+from api.problems import Problem, invalid, not_found
+from api.read import ask_stores, behind
+from api.selection import selection
+from api.state import State, namespace_of, state_of
+from api.views import hit_view
+from backends.sources import Source
+from backends.store import Store
+from memrelay.driver import Query
+from memrelay.errors import Transient, Unavailable, Unsupported
+from memrelay.fallback import Answer
+from memrelay.filters import Filter, required_values
+from memrelay.fusion import fuse
+from memrelay.times import now_us
+from memrelay.types import Hit, Scope, vector_to_bytes
+
+router = APIRouter()
+CANDIDATES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """One search, understood: where it acts, what it asks for and until when."""
+
+    state: State
+    source: Source
+    scope: Scope
+    stores: Sequence[Store]
+    body: SearchIn
+    mode: Mode
+    chosen: Filter | None
+    deadline: float
+
+    @property
+    def depth(self) -> int:
+        return self.body.offset + self.body.top_k
+
+    @property
+    def left(self) -> float:
+        return max(0.01, self.deadline - time.monotonic())
+
+    def query(self, *, vector: bytes | None = None, top_k: int) -> Query:
+        return Query(
+            mode="keyword" if vector is None else "semantic",
+            top_k=top_k,
+            now=now_us(),
+            vector=vector,
+            text=self.body.query if vector is None else None,
+            filter=self.chosen,
+            min_score=self.body.min_score if vector is not None else None,
+            include_vector="vector" in self.body.include,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hits by descending score, the mode that served and by which stores."""
+
+    hits: Sequence[Hit]
+    mode: Mode
+    stores: Sequence[Store]
+    fallback: bool
+
+
+@router.post("/search", openapi_extra=body_of(SearchIn))
+async def search(request: Request) -> Response:
+    """The best memories for a query. All drivers down is 503, never an empty answer."""
+    began = time.monotonic()
+    state = state_of(request)
+    body = await read_model(request, SearchIn, state.settings.body_limit)
+    namespace = namespace_of(request)
+    wanted = _understand(state, body, namespace, began)
+    await _after_job(wanted, namespace)
+    found = await _find(wanted)
+    view = {
+        "hits": [hit_view(hit, body.include) for hit in found.hits[body.offset : wanted.depth]],
+        "mode": found.mode,
+        "served_by": [store.name for store in found.stores],
+        "fallback": found.fallback,
+        "behind": await behind(state, wanted.source, namespace, found.stores),
+        "took_ms": round(1000 * (time.monotonic() - began), 3),
+    }
+    return Response(msgspec.json.encode(view), media_type="application/json")
+
+
+def _understand(state: State, body: SearchIn, namespace: str, began: float) -> Search:
+    source = state.source(body.source)
+    stores = source.stores if body.drivers is None else _named(source, body.drivers)
+    keyword = any(store.driver.capabilities.keyword for store in stores)
+    mode = body.mode or ("hybrid" if keyword and body.query is not None else "semantic")
+    if mode != "semantic" and not keyword:
+        raise invalid([("/mode", "no driver of this source can search by keyword")])
+    if body.vector is not None and len(body.vector) != source.space.dimensions:
+        raise invalid([("/vector", f"needs {source.space.dimensions} numbers")])
+    if mode != "keyword" and body.vector is None and source.embedder is None:
+        raise invalid([("/vector", "this source needs a vector, or mode = keyword")])
+    return Search(
+        state=state,
+        source=source,
+        scope=source.scope(namespace),
+        stores=stores,
+        body=body,
+        mode=mode,
+        chosen=selection(body, source),
+        deadline=began + (body.timeout or state.settings.search_timeout),
+    )
+
+
+def _named(source: Source, names: Sequence[str]) -> list[Store]:
+    stores = [source.store(name) for name in names]
+    for index, store in enumerate(stores):
+        if store is None:
+            known = ", ".join(store.name for store in source.stores)
+            raise invalid([(f"/drivers/{index}", f"not a driver of this source: {known}")])
+    return [store for store in stores if store is not None]
+
+
+async def _after_job(wanted: Search, namespace: str) -> None:
+    if wanted.body.after_job is None:
+        return
+    job = await wanted.state.waiters.wait(
+        namespace, wanted.body.after_job, lambda job: job.primary_settled, wanted.left
+    )
+    if job is None:
+        raise not_found()
+    if not job.primary_settled:
+        raise Problem(504, "not_stored_yet", "The job was not stored in time.", retry_after=1)
+
+
+async def _find(wanted: Search) -> Found:
+    if wanted.mode == "keyword":
+        answer = await _by_keyword(wanted, wanted.depth)
+        return Found(answer.value, "keyword", [answer.peer], answer.fallback)
+    if wanted.mode == "semantic":
+        answer = await _by_vector(wanted, wanted.depth)
+        return Found(answer.value, "semantic", [answer.peer], answer.fallback)
+    depth = max(CANDIDATES, wanted.depth)
+    vectors, keywords = await asyncio.gather(
+        _by_vector(wanted, depth), _by_keyword(wanted, depth), return_exceptions=True
+    )
+    return await _fused(wanted, vectors, keywords)
+
+
+async def _fused(
+    wanted: Search,
+    vectors: Answer[Store, Sequence[Hit]] | BaseException,
+    keywords: Answer[Store, Sequence[Hit]] | BaseException,
+) -> Found:
+    """Both halves fused; one half alone when the other cannot be had for now."""
+    if isinstance(keywords, Transient) and not isinstance(vectors, BaseException):
+        return Found(vectors.value, "semantic", [vectors.peer], True)
+    if isinstance(vectors, Transient) and not isinstance(keywords, BaseException):
+        return Found(keywords.value, "keyword", [keywords.peer], True)
+    if isinstance(vectors, BaseException):
+        raise vectors
+    if isinstance(keywords, BaseException):
+        raise keywords
+    unseen = await _unseen(wanted, keywords.peer, vectors.value, keywords.value)
+    stores = list(dict.fromkeys([vectors.peer, keywords.peer]))
+    fused = fuse(vectors.value, keywords.value, unseen=unseen)
+    return Found(fused, "hybrid", stores, vectors.fallback or keywords.fallback)
+
+
+async def _unseen(
+    wanted: Search, store: Store, vectors: Sequence[Hit], keywords: Sequence[Hit]
+) -> set[str]:
+    """Vector hits that the keyword driver, which is behind, does not hold yet."""
+    known = {hit.memory.id for hit in keywords}
+    missing = [hit.memory.id for hit in vectors if hit.memory.id not in known]
+    lag = await behind(wanted.state, wanted.source, wanted.scope.namespace, [store])
+    if not missing or not lag:
+        return set()
+    try:
+        held = await store.call(
+            wanted.scope, lambda driver: driver.get(wanted.scope, missing), timeout=wanted.left
+        )
+    except Transient:
+        return set(missing)
+    return {id for id in missing if id not in held}
+
+
+async def _by_vector(wanted: Search, top_k: int) -> Answer[Store, Sequence[Hit]]:
+    vector = await _vector(wanted)
+    query = wanted.query(vector=vector, top_k=top_k)
+    try:
+        return await _ask(wanted, wanted.stores, query)
+    except Unsupported:
+        free = [store for store in wanted.stores if store.driver.capabilities.unscoped_search]
+        if not free or required_values(wanted.chosen, "user_id") is not None:
+            raise
+        return await _ask(wanted, free, query)
+
+
+async def _by_keyword(wanted: Search, top_k: int) -> Answer[Store, Sequence[Hit]]:
+    able = [store for store in wanted.stores if store.driver.capabilities.keyword]
+    return await _ask(wanted, able, wanted.query(top_k=top_k))
+
+
+async def _ask(
+    wanted: Search, stores: Sequence[Store], query: Query
+) -> Answer[Store, Sequence[Hit]]:
+    return await ask_stores(
+        wanted.state,
+        stores,
+        wanted.scope,
+        lambda driver: driver.search(wanted.scope, query),
+        seconds=wanted.left,
+    )
+
+
+async def _vector(wanted: Search) -> bytes:
+    """The query's vector: the caller's, a remembered one, or a new one."""
+    if wanted.body.vector is not None:
+        return vector_to_bytes(wanted.body.vector)
+    embedder, text = wanted.source.embedder, wanted.body.query
+    assert embedder is not None
+    assert text is not None
+    known = wanted.state.queries.get(embedder.space, text)
+    if known is not None:
+        return known
+    try:
+        async with asyncio.timeout(wanted.left):
+            vector = (await embedder.embed([text]))[0]
+    except TimeoutError:
+        raise Unavailable(
+            "the query could not be embedded in time", code="embedding_timeout"
+        ) from None
+    wanted.state.queries.put(embedder.space, text, vector)
+    return vector

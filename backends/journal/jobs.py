@@ -1,0 +1,196 @@
+"""Reading jobs back: slices of the envelopes that the journal still knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+
+from backends.journal.errors import translated
+from backends.journal.journal import KEEP_FAILED_MS, PREFIX, Journal
+from memrelay.jobs import DriverCounts, Job, JobId, JobStatus, MemoryFailure
+from memrelay.types import Lane
+
+MAX_ERRORS = 10
+IMPORT_PREFIX = "job_i"
+_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """One envelope's hash, decoded."""
+
+    eid: int
+    fields: Mapping[str, str]
+
+    @property
+    def n(self) -> int:
+        return int(self.fields["n"])
+
+    @property
+    def drivers(self) -> list[str]:
+        return self.fields["d"].split(",")
+
+    def outcomes(self, driver: str) -> str:
+        """One letter for each memory; ``.`` where there is no outcome yet."""
+        letters = self.fields.get(f"o:{driver}", "")
+        return letters * self.n if len(letters) == 1 else letters or "." * self.n
+
+    def errors(self, driver: str) -> list[tuple[int, str, str, str]]:
+        raw = self.fields.get(f"x:{driver}")
+        return msgspec.json.decode(raw, type=list[tuple[int, str, str, str]]) if raw else []
+
+    @property
+    def started(self) -> bool:
+        return any(name.startswith("a:") and value != "0" for name, value in self.fields.items())
+
+
+async def read_job(journal: Journal, namespace: str, id: str) -> Job | None:
+    """The job, or None if this namespace has none of that id, or no longer."""
+    ranges = await ranges_of(journal, namespace, id)
+    envelopes = await _envelopes_of(journal, namespace, ranges)
+    return _job(id, ranges, envelopes) if envelopes else None
+
+
+async def ranges_of(journal: Journal, namespace: str, id: str) -> list[JobId]:
+    """The version ranges that a job's id stands for; none for an id that cannot be one.
+
+    An import is entered in many commits: its ranges are kept under a key of its own.
+    """
+    if not id.startswith(IMPORT_PREFIX):
+        job = JobId.parse(id)
+        return [job] if job else []
+    with translated():
+        parts = await journal.client.lrange(f"{PREFIX}imp:{namespace}:{id}", 0, -1)
+    jobs = [JobId.parse(part.decode()) for part in cast(Sequence[bytes], parts)]
+    return sorted((job for job in jobs if job is not None), key=lambda job: job.first)
+
+
+async def add_to_import(journal: Journal, namespace: str, id: str, part: JobId) -> None:
+    """One more commit belongs to the import ``id``."""
+    key = f"{PREFIX}imp:{namespace}:{id}"
+    with translated():
+        async with journal.client.pipeline(transaction=True) as pipe:
+            pipe.rpush(key, str(part))
+            pipe.pexpire(key, KEEP_FAILED_MS)
+            await pipe.execute()
+
+
+async def list_jobs(
+    journal: Journal, namespace: str, *, before: int | None, limit: int
+) -> list[Job]:
+    """Jobs accepted before the version ``before`` (None: now), newest first."""
+    top = f"({before}" if before is not None else "+inf"
+    with translated():
+        eids = await journal.client.zrevrangebyscore(
+            f"{PREFIX}envs:{namespace}", top, "-inf", start=0, num=_PAGE
+        )
+    ids: list[JobId] = []
+    for envelope in await _read(journal, [int(eid) for eid in cast(Sequence[bytes], eids)]):
+        for part in reversed(envelope.fields["sl"].split(",") if envelope.fields["sl"] else []):
+            start, _, count = part.partition(":")
+            first = envelope.eid + int(start)
+            if before is None or first < before:
+                ids.append(JobId(first, int(count)))
+    jobs = [await read_job(journal, namespace, str(id)) for id in ids[:limit]]
+    return [job for job in jobs if job is not None]
+
+
+async def watch(journal: Journal, namespace: str, id: str, channel: str) -> Job | None:
+    """The job now; ``channel`` is told of each envelope of it that settles from here on."""
+    ranges = await ranges_of(journal, namespace, id)
+    envelopes = await _envelopes_of(journal, namespace, ranges)
+    with translated():
+        async with journal.client.pipeline(transaction=False) as pipe:
+            for envelope in envelopes:
+                pipe.sadd(f"{PREFIX}wt:{envelope.eid}", channel)
+                pipe.expire(f"{PREFIX}wt:{envelope.eid}", 600)
+            await pipe.execute()
+    return await read_job(journal, namespace, id)
+
+
+async def _envelopes_of(
+    journal: Journal, namespace: str, ranges: Sequence[JobId]
+) -> list[_Envelope]:
+    """All envelopes that hold a part of the ranges; none if one of them is gone."""
+    index = f"{PREFIX}envs:{namespace}"
+    with translated():
+        async with journal.client.pipeline(transaction=False) as pipe:
+            for job in ranges:
+                pipe.zrevrangebyscore(index, job.first, "-inf", start=0, num=1)
+                pipe.zrangebyscore(index, f"({job.first}", job.first + job.count - 1)
+            rows = await pipe.execute()
+    eids = sorted({int(eid) for row in rows for eid in row})
+    envelopes = await _read(journal, eids)
+    held = sum(_overlap(envelope, job)[1] for envelope in envelopes for job in ranges)
+    return envelopes if held == sum(job.count for job in ranges) else []
+
+
+async def _read(journal: Journal, eids: Sequence[int]) -> list[_Envelope]:
+    with translated():
+        async with journal.client.pipeline(transaction=False) as pipe:
+            for eid in eids:
+                pipe.hgetall(f"{PREFIX}e:{eid}")
+            rows = await pipe.execute()
+    return [
+        _Envelope(eid, {key.decode(): value.decode() for key, value in row.items()})
+        for eid, row in zip(eids, rows, strict=True)
+        if row
+    ]
+
+
+def _overlap(envelope: _Envelope, job: JobId) -> tuple[int, int]:
+    """(first position in the envelope, number of memories) that belong to the range."""
+    start = max(job.first, envelope.eid) - envelope.eid
+    end = min(job.first + job.count, envelope.eid + envelope.n) - envelope.eid
+    return start, max(0, end - start)
+
+
+def _job(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope]) -> Job:
+    drivers = envelopes[0].drivers
+    total = sum(job.count for job in ranges)
+    letters = dict.fromkeys(drivers, "")
+    failures: list[MemoryFailure] = []
+    for envelope in envelopes:
+        for start, count in (_overlap(envelope, job) for job in ranges):
+            for driver in drivers:
+                letters[driver] += envelope.outcomes(driver)[start : start + count]
+                failures += _failures(envelope, driver, start, count)
+    counts = {
+        driver: DriverCounts(
+            total=total, stored=row.count("a") + row.count("s"), failed=row.count("f")
+        )
+        for driver, row in letters.items()
+    }
+    ends = [int(e.fields["fin"]) * 1000 for e in envelopes if "fin" in e.fields]
+    return Job(
+        id=id,
+        status=_status(letters, started=any(envelope.started for envelope in envelopes)),
+        source=envelopes[0].fields["src"],
+        lane=cast(Lane, envelopes[0].fields["q"].partition(".")[2]),
+        total=total,
+        primary=drivers[0],
+        counts=counts,
+        errors=failures[:MAX_ERRORS],
+        accepted_at=int(envelopes[0].fields["at"]) * 1000,
+        ended_at=max(ends) if len(ends) == len(envelopes) else None,
+    )
+
+
+def _failures(envelope: _Envelope, driver: str, start: int, count: int) -> list[MemoryFailure]:
+    return [
+        MemoryFailure(id, envelope.eid + position, driver, code, detail)
+        for position, id, code, detail in envelope.errors(driver)
+        if start <= position < start + count
+    ]
+
+
+def _status(letters: Mapping[str, str], *, started: bool) -> JobStatus:
+    rows = list(letters.values())
+    if any("." in row for row in rows):
+        return "processing" if started else "accepted"
+    if not any("f" in row for row in rows):
+        return "stored"
+    return "failed" if all(set(row) == {"f"} for row in rows) else "partial"

@@ -1,0 +1,48 @@
+"""The journal from a thread: the sweeper's and the lease keeper's calls, on a blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from backends.journal.errors import translated
+from backends.journal.journal import CHECK_MS, GATE_MS, LEASE_MS, PREFIX, SWEEP_LIMIT, Swept, script
+
+
+class ThreadJournal:
+    """For one thread, without an event loop."""
+
+    def __init__(self, url: str, *, lease_ms: int = LEASE_MS) -> None:
+        self._client = redis.Redis.from_url(
+            url, socket_timeout=5, socket_connect_timeout=3, retry=Retry(NoBackoff(), 0)
+        )
+        self._lease_ms = lease_ms
+        self._renew = self._client.register_script(script("renew"))
+        self._sweep = self._client.register_script(script("sweep"))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def renew(self, queue: str, token: str, eids: Sequence[int]) -> int:
+        """How many of these leases are still the token's; each is extended by a whole lease."""
+        with translated():
+            return int(self._renew(keys=[PREFIX], args=[queue, token, self._lease_ms, *eids]))
+
+    def sweep(self, token: str, *, gate_ms: int = GATE_MS) -> Swept | None:
+        """Move what is due among the waiting; None if another sweeper was here within ``gate_ms``."""
+        with translated():
+            answer = self._sweep(keys=[PREFIX], args=[token, gate_ms, CHECK_MS, SWEEP_LIMIT])
+        if answer is None:
+            return None
+        moved, waiting, expired, retried = answer
+        texts = [item.decode() for item in moved]
+        names = [item.decode() for item in waiting]
+        return Swept(
+            moved=[(q, int(eid)) for q, eid in zip(texts[::2], texts[1::2], strict=True)],
+            waiting={q: int(n) for q, n in zip(names[::2], names[1::2], strict=True)},
+            expired=int(expired),
+            retried=int(retried),
+        )

@@ -1,0 +1,210 @@
+"""The write path: version-guarded, repeatable, and right after a crash at any point.
+
+One order rules everywhere: the *stamp*, 19 digits of version and then 1 for a delete, 0 for an upsert.
+The highest stamp wins; an equal one is done again. (So a delete wins over the upsert of its own
+version, as expiry needs: a late redelivery does not bring an expired memory back.)
+
+An op takes up to four steps, each a script on one slot, each safe to repeat:
+
+1. *enter* it in the id directory, unless a higher stamp is there. The entry names its home
+   partition and keeps as ``pending`` every partition that an earlier entry called home.
+2. *put* record and vector into the home partition, unless a higher stamp (a record's or a
+   tombstone's) is there.
+3. *drop* the id from the pending partitions: remove what has no higher stamp, leave a tombstone of
+   this stamp. For a delete the old home is pending too, so this is where it happens.
+4. *clear* the pending partitions in the entry, if it still has this stamp.
+
+Why that converges. No one writes to a partition before the directory has named it, and the name stays
+in the entry (home or pending) until a tombstone of that entry's stamp or a higher one lies there. So when op A is
+overtaken by a higher op B at any point, B has learnt of A's partition: either B's home is the same
+partition, and the guard of *put* decides between them, or B drops it, and if A's *put* comes later,
+it finds B's tombstone. A crash leaves an entry whose pending partitions are still named: doing the op
+again finds the same entry and repeats the steps, and if a higher op comes first, that one inherits the
+names. What was acknowledged before stays readable meanwhile, since a move puts before it drops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import batched
+
+from backends.redis.client import CLEAR, DROP, ENTER, PUT, Client, Command
+from backends.redis.keys import Keys
+from memrelay.errors import MemrelayError, Permanent
+from memrelay.types import (
+    APPLIED,
+    STALE,
+    Op,
+    Outcome,
+    Scope,
+    Upsert,
+    failed,
+    memory_digest,
+    memory_to_json,
+    vector_from_bytes,
+)
+
+PUTS_PER_CALL = 16
+ENTRIES_PER_CALL = 64
+MAX_VERSION = 2**63 - 1
+# (M, EF) of a partition's graph. A user's partition is read exactly, so its graph only has to be cheap.
+USER_GRAPH = ("4", "10")
+SHARED_GRAPH = ("16", "100")
+
+
+@dataclass(slots=True)
+class _Write:
+    """One op on its way through the steps."""
+
+    op: Op
+    id: bytes
+    stamp: bytes
+    home: str
+    record: bytes
+    pending: list[str] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        return memory_digest(self.record) if isinstance(self.op, Upsert) else "-"
+
+
+class Writer:
+    """One ``apply``."""
+
+    def __init__(self, client: Client, keys: Keys, scope: Scope) -> None:
+        self._client = client
+        self._keys = keys
+        self._vector_bytes = 4 * scope.space.dimensions
+        self._outcomes: dict[str, Outcome] = {}
+
+    async def apply(self, ops: Sequence[Op]) -> Mapping[str, Outcome]:
+        entered = await self._enter(list(self._prepared(ops)))
+        await self._put([write for write in entered if isinstance(write.op, Upsert)])
+        left = [write for write in entered if write.pending and self._applied(write)]
+        await self._drop(left)
+        await self._clear(left)
+        return self._outcomes
+
+    def _applied(self, write: _Write) -> bool:
+        return self._outcomes[write.op.id] is APPLIED
+
+    def _prepared(self, ops: Sequence[Op]) -> Iterator[_Write]:
+        for op in ops:
+            try:
+                yield self._write(op)
+            except MemrelayError as error:
+                self._outcomes[op.id] = failed(error)
+            except (TypeError, ValueError) as error:
+                refused = Permanent(f"cannot be stored: {error}", code="encoding")
+                self._outcomes[op.id] = failed(refused)
+
+    def _write(self, op: Op) -> _Write:
+        if not 0 <= op.version <= MAX_VERSION:
+            raise Permanent(f"version {op.version} is not a 63-bit number", code="version")
+        if not isinstance(op, Upsert):
+            return _Write(op, op.id.encode(), b"%019d1" % op.version, "-", b"")
+        self._check_vector(op.vector)
+        stamp = b"%019d0" % op.version
+        return _Write(
+            op, op.id.encode(), stamp, self._keys.home(op.memory), memory_to_json(op.memory)
+        )
+
+    def _check_vector(self, vector: bytes) -> None:
+        if len(vector) != self._vector_bytes:
+            message = f"a vector of {len(vector)} bytes where {self._vector_bytes} are due"
+            raise Permanent(message, code="dimension")
+        # The sum is finite when all values are: one addition each, where isfinite costs a call.
+        if not math.isfinite(sum(vector_from_bytes(vector))):
+            raise Permanent("a vector with values that are not finite", code="vector")
+
+    async def _enter(self, writes: Sequence[_Write]) -> list[_Write]:
+        """Those that the directory took; the others have their outcome."""
+        calls = list(self._entries(writes))
+        names = self._keys.by_shard({write.home.encode() for write in writes} - {b"-"})
+        register: list[Command] = [
+            ("SADD", self._keys.shards[number].partitions, *group)
+            for number, group in names.items()
+        ]
+        replies = await self._client.run([*register, *(command for _, command in calls)])
+        taken = []
+        for (group, _), answers in zip(calls, replies[len(register) :], strict=True):
+            for write, answer in zip(group, answers, strict=True):
+                self._outcomes[write.op.id] = STALE if answer == b"stale" else APPLIED
+                if answer not in (b"stale", b"same"):
+                    write.pending = [] if answer == b"-" else answer.decode().split(",")
+                    taken.append(write)
+        return taken
+
+    def _entries(self, writes: Sequence[_Write]) -> Iterator[tuple[tuple[_Write, ...], Command]]:
+        for number, group in self._grouped(writes):
+            keys = self._keys.shards[number]
+            for part in batched(group, ENTRIES_PER_CALL):
+                arguments: list[object] = []
+                for write in part:
+                    expires = write.op.memory.expires_at if isinstance(write.op, Upsert) else None
+                    due = "" if expires is None else expires
+                    arguments += (write.id, write.stamp, write.digest, write.home, due)
+                yield (
+                    part,
+                    ENTER.call((keys.entries, keys.order, keys.expiry, keys.live), arguments),
+                )
+
+    def _grouped(self, writes: Iterable[_Write]) -> Iterable[tuple[int, list[_Write]]]:
+        groups: dict[int, list[_Write]] = {}
+        for write in writes:
+            groups.setdefault(self._keys.shard_of(write.id), []).append(write)
+        return groups.items()
+
+    async def _put(self, writes: Sequence[_Write]) -> None:
+        """Write records and vectors; what the store refuses for good gets a failed outcome."""
+        homes: dict[str, list[_Write]] = {}
+        for write in writes:
+            homes.setdefault(write.home, []).append(write)
+        calls: list[tuple[Sequence[_Write], Command]] = []
+        for name, group in homes.items():
+            keys = self._keys.partition(name)
+            graph = USER_GRAPH if keys.has_user else SHARED_GRAPH
+            for part in batched(group, PUTS_PER_CALL):
+                arguments: list[object] = [*graph]
+                for write in part:
+                    arguments += _put_arguments(write)
+                calls.append((part, PUT.call(keys.all, arguments)))
+        replies = await self._client.attempt([command for _, command in calls])
+        for (part, _), reply in zip(calls, replies, strict=True):
+            answers = [reply] * len(part) if isinstance(reply, MemrelayError) else reply
+            for write, answer in zip(part, answers, strict=True):
+                if answer != 1:
+                    self._outcomes[write.op.id] = STALE if answer == 0 else failed(answer)
+
+    async def _drop(self, writes: Sequence[_Write]) -> None:
+        homes: dict[str, list[_Write]] = {}
+        for write in writes:
+            for name in write.pending:
+                homes.setdefault(name, []).append(write)
+        await self._client.run(
+            [
+                DROP.call(self._keys.partition(name).all, _stamps(part))
+                for name, group in homes.items()
+                for part in batched(group, PUTS_PER_CALL)
+            ]
+        )
+
+    async def _clear(self, writes: Sequence[_Write]) -> None:
+        await self._client.run(
+            [
+                CLEAR.call((self._keys.shards[number].entries,), _stamps(part))
+                for number, group in self._grouped(writes)
+                for part in batched(group, ENTRIES_PER_CALL)
+            ]
+        )
+
+
+def _put_arguments(write: _Write) -> tuple[object, ...]:
+    assert isinstance(write.op, Upsert)
+    return write.id, write.stamp + write.record, write.op.vector, write.op.memory.created_at
+
+
+def _stamps(writes: Iterable[_Write]) -> list[object]:
+    return [value for write in writes for value in (write.id, write.stamp)]

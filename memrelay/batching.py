@@ -1,0 +1,44 @@
+"""Packing: writes of many requests become envelopes of at most 512 memories and 1 MiB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+MAX_MEMORIES = 512
+MAX_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Draft:
+    """An envelope before it has a version. ``slices`` are the jobs that begin in it.
+
+    A slice is (offset of its first memory, number of memories); a long one runs on into the drafts
+    that follow.
+    """
+
+    writes: list[bytes] = field(default_factory=list)
+    slices: list[tuple[int, int]] = field(default_factory=list)
+    size: int = 0
+
+    def has_room(self, write: bytes) -> bool:
+        return not self.writes or (
+            len(self.writes) < MAX_MEMORIES and self.size + len(write) <= MAX_BYTES
+        )
+
+    def add(self, write: bytes) -> None:
+        self.writes.append(write)
+        self.size += len(write)
+
+
+def pack(requests: Iterable[Sequence[bytes]]) -> list[Draft]:
+    """The encoded writes of the requests, in order, in as few drafts as the bounds allow."""
+    drafts = [Draft()]
+    for writes in requests:
+        for index, write in enumerate(writes):
+            if not drafts[-1].has_room(write):
+                drafts.append(Draft())
+            if index == 0:
+                drafts[-1].slices.append((len(drafts[-1].writes), len(writes)))
+            drafts[-1].add(write)
+    return drafts

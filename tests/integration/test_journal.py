@@ -1,0 +1,326 @@
+"""The rules of the journal, each on a real Redis. A test here fails when its rule is taken out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from backends.journal import (
+    Claim,
+    DriverResult,
+    Entered,
+    Journal,
+    KeyReused,
+    Put,
+    Settlement,
+    ThreadJournal,
+    Unit,
+    encode_vectors,
+    encode_write,
+)
+from backends.journal.jobs import list_jobs, read_job
+from backends.journal.journal import PREFIX
+from memrelay.batching import pack
+from memrelay.jobs import JobId
+
+QUEUE = "deliver.interactive"
+
+
+@pytest.fixture
+async def journal(journal_url: str) -> AsyncIterator[Journal]:
+    journal = Journal(journal_url, lease_ms=200)
+    await journal.client.flushdb()
+    yield journal
+    await journal.close()
+
+
+@pytest.fixture
+def sweeper(journal_url: str) -> ThreadJournal:
+    return ThreadJournal(journal_url, lease_ms=200)
+
+
+def put(id: str) -> bytes:
+    return encode_write(Put(id, f"text of {id}", None, None, (), {}, 1, None, None))
+
+
+def unit(
+    requests: Sequence[Sequence[str]],
+    *,
+    namespace: str = "ns",
+    source: str = "default",
+    drivers: Sequence[str] = ("redis",),
+    key: str = "",
+    body_hash: str = "",
+) -> Unit:
+    return Unit(
+        namespace=namespace,
+        source=source,
+        queue=QUEUE,
+        drivers=drivers,
+        drafts=pack([[put(id) for id in ids] for ids in requests]),
+        key=key,
+        body_hash=body_hash,
+        answer=b"answer" if key else b"",
+    )
+
+
+async def enter(journal: Journal, *units: Unit) -> list[int]:
+    answers = await journal.append(units)
+    assert all(isinstance(answer, Entered) for answer in answers)
+    return [answer.first for answer in answers if isinstance(answer, Entered)]
+
+
+async def claim(journal: Journal, token: str = "a") -> Claim:
+    claimed = await journal.claim(QUEUE, token)
+    assert claimed is not None
+    return claimed
+
+
+async def due(journal: Journal) -> dict[str, float]:
+    rows = await journal.client.zrange(f"{PREFIX}due", 0, -1, withscores=True)
+    return {member.decode(): score for member, score in rows}
+
+
+def applied(eid: int, driver: str = "redis") -> Settlement:
+    return Settlement(eid=eid, results=[DriverResult(driver=driver, outcomes="a")])
+
+
+async def test_accepted_memories_are_claimed_settled_and_their_job_says_stored(
+    journal: Journal,
+) -> None:
+    [first] = await enter(journal, unit([["a", "b"]]))
+    claimed = await claim(journal)
+    assert [write.id for write in claimed.envelopes[0].writes] == ["a", "b"]
+    assert await journal.settle(claimed, [applied(first)]) == []
+    job = await read_job(journal, "ns", str(JobId(first, 2)))
+    assert job is not None
+    assert (job.status, job.counts["redis"].stored) == ("stored", 2)
+
+
+async def test_an_open_stage_stays_in_due_until_it_ends(journal: Journal) -> None:
+    [first] = await enter(journal, unit([["a"]], drivers=("redis", "weaviate")))
+    assert list(await due(journal)) == [f"{first}/{QUEUE}"]
+    claimed = await claim(journal)
+    assert list(await due(journal)) == [f"{first}/{QUEUE}"]
+    later = DriverResult(driver="weaviate", later_ms=0)
+    done = DriverResult(driver="redis", outcomes="a")
+    vectors = encode_vectors({0: b"1234"})
+    await journal.settle(claimed, [Settlement(eid=first, results=[done, later], vectors=vectors)])
+    assert list(await due(journal)) == [f"{first}/store.weaviate"]
+    job = await read_job(journal, "ns", str(JobId(first, 1)))
+    assert job is not None
+    assert job.status == "processing"
+    assert job.primary_settled
+
+
+async def test_what_a_driver_did_not_take_comes_back_with_its_vectors(
+    journal: Journal, sweeper: ThreadJournal
+) -> None:
+    [first] = await enter(journal, unit([["a"]]))
+    claimed = await claim(journal)
+    later = DriverResult(driver="redis", later_ms=0)
+    vectors = encode_vectors({0: b"1234"})
+    await journal.settle(claimed, [Settlement(eid=first, results=[later], vectors=vectors)])
+    assert await journal.claim("store.redis", "b") is None, "not before its time"
+    await asyncio.sleep(0.01)
+    swept = sweeper.sweep("s", gate_ms=1)
+    assert swept is not None
+    assert swept.moved == [("store.redis", first)]
+    again = await journal.claim("store.redis", "b")
+    assert again is not None
+    assert again.envelopes[0].vectors == {0: b"1234"}
+    await journal.settle(again, [applied(first)])
+    assert await due(journal) == {}
+    job = await read_job(journal, "ns", str(JobId(first, 1)))
+    assert job is not None
+    assert job.status == "stored"
+
+
+async def test_a_lease_that_ran_out_is_swept_once_and_claimed_alone(
+    journal: Journal, sweeper: ThreadJournal
+) -> None:
+    firsts = await enter(journal, unit([["a"]]), unit([["b"]]))
+    lost = await claim(journal, "dead")
+    assert len(lost.envelopes) == 2, "both are taken along"
+    await asyncio.sleep(0.25)
+    moved = [sweeper.sweep(f"s{i}", gate_ms=1) for i in range(1)]
+    await asyncio.sleep(0.01)
+    moved.append(sweeper.sweep("t", gate_ms=1))
+    assert [swept.expired for swept in moved if swept] == [2, 0], "taking re-scores"
+    alone = [await claim(journal, "x"), await claim(journal, "y")]
+    assert sorted(c.eids[0] for c in alone) == sorted(firsts)
+    assert [len(c.envelopes) for c in alone] == [1, 1]
+    assert [c.envelopes[0].attempts for c in alone] == [2, 2]
+
+
+async def test_a_frozen_worker_cannot_settle_what_another_took(
+    journal: Journal, sweeper: ThreadJournal
+) -> None:
+    [first] = await enter(journal, unit([["a"]]))
+    frozen = await claim(journal, "frozen")
+    await asyncio.sleep(0.25)
+    sweeper.sweep("s", gate_ms=1)
+    other = await claim(journal, "other")
+    assert await journal.settle(frozen, [applied(first)]) == [first]
+    assert await due(journal) != {}, "still open"
+    assert await journal.settle(other, [applied(first)]) == []
+    assert await due(journal) == {}
+
+
+async def test_a_renewed_lease_does_not_run_out(journal: Journal, sweeper: ThreadJournal) -> None:
+    await enter(journal, unit([["a"]]))
+    held = await claim(journal, "alive")
+    for _ in range(4):
+        await asyncio.sleep(0.1)
+        assert sweeper.renew(QUEUE, held.token, held.eids) == 1
+        swept = sweeper.sweep("s", gate_ms=1)
+        assert swept is not None
+        assert swept.expired == 0
+    assert sweeper.renew(QUEUE, "another", held.eids) == 0
+
+
+async def test_only_one_of_many_sweepers_sweeps(sweeper: ThreadJournal, journal: Journal) -> None:
+    swept = [sweeper.sweep(f"s{i}", gate_ms=5_000) for i in range(5)]
+    assert sum(answer is not None for answer in swept) == 1
+
+
+async def test_namespaces_take_turns(journal: Journal) -> None:
+    flood = [unit([[f"f{i}-{j}" for j in range(512)]], namespace="flood") for i in range(4)]
+    await enter(journal, *flood, unit([["single"]], namespace="chat"))
+    order = [(await claim(journal, str(i))).namespace for i in range(5)]
+    assert order == ["flood", "chat", "flood", "flood", "flood"]
+
+
+async def test_a_claim_takes_along_at_most_512_memories_of_one_source(journal: Journal) -> None:
+    small = [unit([[f"{i}-{j}" for j in range(100)]]) for i in range(7)]
+    await enter(journal, *small, unit([["other"]], source="notes"))
+    sizes = []
+    for i in range(3):
+        claimed = await claim(journal, str(i))
+        sizes.append((claimed.source, sum(len(e.writes) for e in claimed.envelopes)))
+    assert sizes == [("default", 500), ("default", 200), ("notes", 1)]
+
+
+async def test_versions_are_contiguous_and_never_handed_out_twice(journal: Journal) -> None:
+    answers = await asyncio.gather(*(enter(journal, unit([["a", "b", "c"]])) for _ in range(50)))
+    firsts = sorted(first for [first] in answers)
+    assert all(later - earlier >= 3 for earlier, later in zip(firsts, firsts[1:], strict=False))
+
+
+async def test_versions_go_on_from_the_last_one_when_the_clock_is_behind(journal: Journal) -> None:
+    ahead = 2**52
+    await journal.client.set(f"{PREFIX}ver", ahead)
+    [first] = await enter(journal, unit([["a"]]))
+    assert first == ahead + 1
+
+
+async def test_a_journal_that_lost_everything_still_counts_upwards(journal: Journal) -> None:
+    [before] = await enter(journal, unit([["a"] * 500]))
+    await journal.client.flushdb()
+    [after] = await enter(journal, unit([["a"]]))
+    assert after > before
+
+
+async def test_requests_that_shared_an_envelope_have_jobs_of_their_own(journal: Journal) -> None:
+    [first] = await enter(journal, unit([["a"], ["b", "c"], ["d"]]))
+    claimed = await claim(journal)
+    assert len(claimed.envelopes) == 1
+    errors = [(2, "c", "too_long", "no")]
+    result = DriverResult(driver="redis", outcomes="aafa", errors=errors)
+    await journal.settle(claimed, [Settlement(eid=first, results=[result])])
+    jobs = await list_jobs(journal, "ns", before=None, limit=10)
+    assert [(job.total, job.status) for job in jobs] == [
+        (1, "stored"),
+        (2, "partial"),
+        (1, "stored"),
+    ]
+    [failure] = jobs[1].errors
+    assert (failure.id, failure.version, failure.code) == ("c", first + 2, "too_long")
+
+
+async def test_a_job_may_span_envelopes_and_has_ended_when_the_last_one_has(
+    journal: Journal,
+) -> None:
+    [first] = await enter(journal, unit([[f"m{i}" for i in range(1000)]]))
+    id = str(JobId(first, 1000))
+    one = await claim(journal, "1")
+    await journal.settle(one, [applied(one.eids[0])])
+    job = await read_job(journal, "ns", id)
+    assert job is not None
+    assert (job.status, job.counts["redis"].stored) == ("processing", 512)
+    two = await claim(journal, "2")
+    await journal.settle(two, [applied(two.eids[0])])
+    job = await read_job(journal, "ns", id)
+    assert job is not None
+    assert (job.status, job.counts["redis"].stored) == ("stored", 1000)
+
+
+async def test_another_namespace_has_no_such_job(journal: Journal) -> None:
+    [first] = await enter(journal, unit([["a"]]))
+    assert await read_job(journal, "ns", str(JobId(first, 1))) is not None
+    assert await read_job(journal, "other", str(JobId(first, 1))) is None
+    assert await read_job(journal, "ns", str(JobId(first, 2))) is None
+    assert await read_job(journal, "ns", "job_x_y") is None
+
+
+async def test_success_is_kept_an_hour_failure_a_week_and_the_body_ten_seconds(
+    journal: Journal,
+) -> None:
+    good, bad = await enter(journal, unit([["a"]]), unit([["b"]], source="notes"))
+    await journal.settle(await claim(journal, "1"), [applied(good)])
+    failed = DriverResult(driver="redis", outcomes="f", errors=[(0, "b", "x", "y")])
+    await journal.settle(await claim(journal, "2"), [Settlement(eid=bad, results=[failed])])
+    ttl = {
+        name: await journal.client.pttl(f"{PREFIX}{name}")
+        for name in (f"e:{good}", f"e:{bad}", f"b:{good}")
+    }
+    assert 3_590_000 < ttl[f"e:{good}"] <= 3_600_000
+    assert 6 * 86_400_000 < ttl[f"e:{bad}"] <= 7 * 86_400_000
+    assert 0 < ttl[f"b:{good}"] <= 10_000
+
+
+async def test_the_backlog_counts_what_a_driver_has_not_applied(journal: Journal) -> None:
+    drivers = ("redis", "weaviate")
+    [first] = await enter(journal, unit([["a", "b"]], drivers=drivers))
+    assert await journal.backlog("ns", "default", drivers) == {"redis": 2, "weaviate": 2}
+    results = [
+        DriverResult(driver="redis", outcomes="a"),
+        DriverResult(driver="weaviate", later_ms=60_000),
+    ]
+    await journal.settle(await claim(journal), [Settlement(eid=first, results=results)])
+    assert await journal.backlog("ns", "default", drivers) == {"redis": 0, "weaviate": 2}
+
+
+async def test_a_repeated_idempotency_key_gets_the_first_answer(journal: Journal) -> None:
+    keyed = unit([["a"]], key="k", body_hash="h")
+    [first] = await journal.append([keyed])
+    [again] = await journal.append([keyed])
+    [other] = await journal.append([unit([["b"]], key="k", body_hash="other")])
+    [foreign] = await journal.append([unit([["a"]], namespace="n2", key="k", body_hash="h")])
+    assert isinstance(first, Entered)
+    assert again == Entered(first.first, b"answer")
+    assert isinstance(other, KeyReused)
+    assert isinstance(foreign, Entered)
+    assert foreign.answer is None
+    assert len(await due(journal)) == 2
+
+
+async def test_an_open_breaker_costs_no_attempt(journal: Journal, sweeper: ThreadJournal) -> None:
+    [first] = await enter(journal, unit([["a"]]))
+    claimed = await claim(journal)
+    await journal.settle(claimed, [Settlement(eid=first, again_ms=0, refund=True)])
+    await asyncio.sleep(0.01)
+    sweeper.sweep("s", gate_ms=1)
+    again = await claim(journal, "b")
+    assert again.envelopes[0].attempts == 1
+
+
+async def test_scripts_leave_no_key_without_the_journals_prefix(journal: Journal) -> None:
+    [first] = await enter(journal, unit([["a"]], key="k", body_hash="h"))
+    await journal.settle(await claim(journal), [applied(first)])
+    keys = [key async for key in journal.client.scan_iter()]
+    assert keys
+    assert all(key.startswith(PREFIX.encode()) for key in keys), "one slot on Redis Cluster"
+
+

@@ -1,0 +1,61 @@
+"""The Celery application of the workers: ``celery -A workers.app``, or better ``memrelay worker``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from celery import signals
+
+from backends.broker import Publisher, create_app
+from backends.journal import ThreadJournal
+from memrelay.jobs import DELIVER, STORE
+from memrelay.settings import load_settings
+from workers.deliver import deliver
+from workers.room import Room
+from workers.store import store
+from workers.sweep import Sweeper
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+log = logging.getLogger("memrelay.worker")
+settings = load_settings()
+app = create_app(settings)
+app.steps["worker"].add(Sweeper)
+Sweeper.setup = lambda: (ThreadJournal(settings.journal_url), Publisher(app))
+
+_room: Room | None = None
+
+
+@app.task(name=DELIVER)  # type: ignore[untyped-decorator]
+def deliver_task(queue: str, envelope: int) -> int:
+    return _run(deliver, queue)
+
+
+@app.task(name=STORE)  # type: ignore[untyped-decorator]
+def store_task(queue: str, envelope: int) -> int:
+    return _run(store, queue)
+
+
+def _run(work: Any, queue: str) -> int:
+    """The edge of a task: whatever escapes is logged, and the envelope's lease runs out by itself."""
+    assert _room is not None, "no room: the process was not initialized"
+    try:
+        return int(_room.run(work(_room, queue)))
+    except Exception:
+        log.exception(
+            "a task on %s failed; its envelopes are due again when their lease ends", queue
+        )
+        return 0
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _enter(**_: Any) -> None:
+    global _room  # noqa: PLW0603 - one room for each process, made after the fork
+    _room = Room(settings)
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _leave(**_: Any) -> None:
+    if _room is not None:
+        _room.close()

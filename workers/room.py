@@ -1,0 +1,45 @@
+"""What one worker process works with: its event loop, journal, sources and leases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from random import Random
+from typing import Any
+
+from backends.journal import Journal, ThreadJournal
+from backends.sources import Sources, open_sources
+from memrelay.retry import Backoff
+from memrelay.settings import Settings
+from workers.leases import LeaseKeeper
+
+
+class Room:
+    """Made after the fork, closed before the process ends. ``run`` is how a task gets on the loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.backoff = Backoff()
+        self.random = Random()
+        self.journal: Journal
+        self.sources: Sources
+        self.loop.run_until_complete(self._open(settings))
+        self.leases = LeaseKeeper(
+            ThreadJournal(settings.journal_url), interval=self.journal.lease_ms / 3000
+        )
+
+    async def _open(self, settings: Settings) -> None:
+        self.journal = Journal(settings.journal_url)
+        self.sources = await open_sources(settings)
+
+    def run[T](self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    def close(self) -> None:
+        self.leases.stop()
+        self.loop.run_until_complete(self._close())
+        self.loop.close()
+
+    async def _close(self) -> None:
+        await self.sources.close()
+        await self.journal.close()

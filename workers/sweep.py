@@ -1,0 +1,69 @@
+"""Sweep: a thread in every worker's parent that puts what is due back among the waiting, and sends
+a message where work waits and the broker's queue is empty: nothing else ever publishes twice."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from celery import bootsteps
+
+from backends.broker import Publisher
+from backends.journal import ThreadJournal
+from memrelay.errors import MemrelayError
+
+log = logging.getLogger("memrelay.sweep")
+INTERVAL = 1.0
+MESSAGES = 64
+
+
+def sweep(journal: ThreadJournal, publisher: Publisher, token: str) -> int:
+    """One pass; how many messages it sent. Does nothing while another worker's sweeper is at it."""
+    swept = journal.sweep(token)
+    if swept is None:
+        return 0
+    if swept.expired or swept.retried:
+        log.info("%d leases ran out, %d retries are due", swept.expired, swept.retried)
+    sent = 0
+    for queue, waiting in swept.waiting.items():
+        if waiting > 0 and publisher.waiting(queue) == 0:
+            for _ in range(min(waiting, MESSAGES)):
+                publisher.publish(queue, 0)
+                sent += 1
+    return sent
+
+
+class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
+    """The thread, started and stopped with the worker. ``setup`` is set before the worker starts."""
+
+    requires: ClassVar[set[str]] = {"celery.worker.components:Pool"}
+    setup: ClassVar[Callable[[], tuple[ThreadJournal, Publisher]]]
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, parent: Any) -> None:
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._thread.start()
+
+    def stop(self, parent: Any) -> None:
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        journal, publisher = type(self).setup()
+        token = uuid4().hex
+        while not self._stopped.wait(INTERVAL):
+            try:
+                sweep(journal, publisher, token)
+            except MemrelayError as error:
+                log.warning("cannot sweep: %s", error)
+            except publisher.errors as error:
+                log.warning("cannot publish: %s", error)
+                publisher.reset()
