@@ -10,7 +10,7 @@ import msgspec
 import uuid_utils
 from fastapi import APIRouter, Request, Response
 
-from api.body import parse_json, read_body, validate
+from api.body import parse_json, read_json, validate
 from api.commit import Entry
 from api.models import DeleteIn, MemoriesIn, MemoryIn
 from api.openapi import body_of
@@ -32,7 +32,7 @@ MAX_WAIT = 60.0
 async def add_memories(request: Request) -> Response:
     """Take in 1 to 1,000 memories. All or none: one bad memory is 422 for all, with pointers."""
     state = state_of(request)
-    raw = await read_body(request, state.settings.body_limit)
+    raw = await read_json(request, state.settings.body_limit)
     body = validate(MemoriesIn, parse_json(raw))
     source = state.source(body.source)
     now = now_us()
@@ -53,7 +53,7 @@ async def delete_memory(request: Request, id: str, source: str = "default") -> R
 async def delete_memories(request: Request) -> Response:
     """Delete memories by id."""
     state = state_of(request)
-    raw = await read_body(request, state.settings.body_limit)
+    raw = await read_json(request, state.settings.body_limit)
     body = validate(DeleteIn, parse_json(raw))
     return await _delete(request, state.source(body.source), body.ids, raw)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import accept, health, jobs, openapi, problems, read, search
 from api import importing as imports
@@ -17,15 +18,12 @@ from api.commit import GroupCommit
 from api.state import State
 from api.waiters import Waiters
 from backends.broker import Publisher, create_app
-from backends.embedding.cache import QueryCache
+from backends.embedding.cache import CachedEmbedder, QueryCache
 from backends.journal import Journal, check_durable
 from backends.sources import open_sources
 from memrelay import __version__
 from memrelay.settings import Settings
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 REQUEST_ID_MAX = 64
 QUERIES = 10_000
 
@@ -33,7 +31,7 @@ QUERIES = 10_000
 class RequestId:
     """Every request has an id, the caller's if it gave a sane one, and every answer shows it."""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +57,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     journal = Journal(settings.journal_url)
     try:
         await check_durable(journal, settings)
-        sources = await open_sources(settings)
+        sources = await open_sources(settings, lambda e: CachedEmbedder(e, QueryCache(QUERIES)))
     except BaseException:
         await journal.close()
         raise
@@ -74,7 +72,6 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             commit,
             announcer,
             waiters,
-            QueryCache(QUERIES),
             Backlog(journal),
         )
         await commit.close()

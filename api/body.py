@@ -11,8 +11,14 @@ from pydantic import BaseModel, ValidationError
 from api.problems import Problem, from_validation
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body; 413 as soon as it is larger than ``limit`` bytes."""
+async def read_json(request: Request, limit: int) -> bytes:
+    """The whole body of a JSON request; 415 for another type, 413 as soon as it is over ``limit`` bytes.
+
+    Asking for the type also keeps a web page elsewhere from posting here without a preflight.
+    """
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
+    if kind.lower() != "application/json":
+        raise Problem(415, "unsupported_media_type", "Send Content-Type: application/json.")
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
@@ -41,10 +47,7 @@ def parse_json(body: bytes) -> Any:
 
 async def read_model[M: BaseModel](request: Request, model: type[M], limit: int) -> M:
     """The body as ``model``: 400, 413, 415 or 422 with pointers."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    if kind.lower() != "application/json":
-        raise Problem(415, "unsupported_media_type", "Send application/json.")
-    return validate(model, parse_json(await read_body(request, limit)))
+    return validate(model, parse_json(await read_json(request, limit)))
 
 
 def validate[M: BaseModel](model: type[M], value: Any, prefix: str = "") -> M:

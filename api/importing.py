@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.accept import to_put
 from api.body import parse_json, validate
@@ -57,7 +57,27 @@ async def import_memories(
         raise Problem(422, "invalid", "The query parameter from_line is 1 or more.")
     run = Import(state, state.source(source), namespace_of(request), key)
     lines = numbered(decoded(request), first=1)
-    return StreamingResponse(run.results(lines, from_line), media_type="application/x-ndjson")
+    return Ndjson(run.results(lines, from_line))
+
+
+class Ndjson(Response):
+    """Streams lines while the request is still being read.
+
+    Starlette's own StreamingResponse listens for a disconnect and would swallow pieces of the body.
+    """
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, lines: AsyncIterator[bytes]) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async for line in self._lines:
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Import:

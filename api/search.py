@@ -229,15 +229,10 @@ async def _vector(wanted: Search) -> bytes:
     embedder, text = wanted.source.embedder, wanted.body.query
     assert embedder is not None
     assert text is not None
-    known = wanted.state.queries.get(embedder.space, text)
-    if known is not None:
-        return known
     try:
         async with asyncio.timeout(wanted.left):
-            vector = (await embedder.embed([text]))[0]
+            return (await embedder.embed([text]))[0]
     except TimeoutError:
         raise Unavailable(
             "the query could not be embedded in time", code="embedding_timeout"
         ) from None
-    wanted.state.queries.put(embedder.space, text, vector)
-    return vector

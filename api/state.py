@@ -11,7 +11,6 @@ from api.backlog import Backlog
 from api.commit import GroupCommit
 from api.problems import Problem
 from api.waiters import Waiters
-from backends.embedding.cache import QueryCache
 from backends.journal import Journal
 from backends.sources import Source, Sources
 from memrelay.settings import Settings
@@ -30,7 +29,6 @@ class State:
     commit: GroupCommit
     announcer: Announcer
     waiters: Waiters
-    queries: QueryCache
     backlog: Backlog
 
     def source(self, name: str) -> Source:

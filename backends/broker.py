@@ -13,6 +13,7 @@ from memrelay.settings import Settings
 
 EXCHANGE = "memrelay"
 MESSAGE_DEADLINE = 5.0
+NOT_FOUND = "404"
 
 
 def create_app(settings: Settings) -> Celery:
@@ -102,7 +103,12 @@ class Publisher:
         if self._producer is None:
             self._producer = self._connection.Producer(auto_declare=False)
             self._declare()
-        declared = self._producer.channel.queue_declare(queue=queue, passive=True)
+        try:
+            declared = self._producer.channel.queue_declare(queue=queue, passive=True)
+        except self._connection.channel_errors as error:
+            if str(getattr(error, "reply_code", "")) != NOT_FOUND:
+                raise
+            return 0  # on Redis an empty queue does not exist
         return int(declared.message_count)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from backends.registry import create_driver, create_embedder
@@ -67,8 +67,13 @@ def create_stores(settings: Settings) -> dict[str, Store]:
     }
 
 
-async def open_sources(settings: Settings) -> Sources:
-    """Create drivers, open embedders, check dimensions; ``ConfigError`` in one line if one does not fit."""
+async def open_sources(
+    settings: Settings, wrap: Callable[[Embedder], Embedder] = lambda embedder: embedder
+) -> Sources:
+    """Create drivers, open embedders (in a cache, by ``wrap``), check dimensions.
+
+    Raises ``ConfigError`` in one line for what does not fit.
+    """
     stores = create_stores(settings)
     embedders: dict[str, Embedder] = {}
     by_name = {}
@@ -76,7 +81,7 @@ async def open_sources(settings: Settings) -> Sources:
         embedder = None
         if source.embedding != EXTERNAL:
             if source.embedding not in embedders:
-                embedders[source.embedding] = await _open_embedder(name, source, settings)
+                embedders[source.embedding] = wrap(await _open_embedder(name, source, settings))
             embedder = embedders[source.embedding]
         space = _space(name, source, embedder)
         chosen = tuple(stores[driver] for driver in source.drivers)

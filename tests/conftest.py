@@ -7,10 +7,9 @@ with its reason, and fails it where ``CI`` is set.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -18,20 +17,14 @@ from deploy.native.ports import free_port, free_ports
 from deploy.native.redis import RedisServer
 from deploy.native.server import ServerError
 from deploy.native.weaviate import WeaviateServer
-from tests.servers import Weaviate, redis_server, weaviate_server
-
-
-def _cannot_be_had(error: ServerError) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(str(error), pytrace=False)
-    pytest.skip(str(error))
+from tests.servers import Weaviate, cannot_be_had, redis_server, weaviate_server
 
 
 def _entered[S](stack: ExitStack, server: AbstractContextManager[S]) -> S:
     try:
         return stack.enter_context(server)
     except ServerError as error:
-        _cannot_be_had(error)
+        cannot_be_had(str(error))
 
 
 @pytest.fixture(scope="session")

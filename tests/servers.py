@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
+
+import pytest
 
 from deploy.native.ports import free_port, free_ports
 from deploy.native.redis import RedisServer
@@ -30,6 +33,13 @@ class Weaviate:
 
     url: str
     grpc_port: int
+
+
+def cannot_be_had(reason: str) -> NoReturn:
+    """Skips the test with the reason; fails it in CI, where everything must be had."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 @contextmanager

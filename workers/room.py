@@ -7,8 +7,10 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any
 
+from backends.embedding.cache import CachedEmbedder, EmbeddingCache
 from backends.journal import Journal, ThreadJournal
 from backends.sources import Sources, open_sources
+from memrelay.embedder import Embedder
 from memrelay.retry import Backoff
 from memrelay.settings import Settings
 from workers.leases import LeaseKeeper
@@ -30,7 +32,16 @@ class Room:
 
     async def _open(self, settings: Settings) -> None:
         self.journal = Journal(settings.journal_url)
-        self.sources = await open_sources(settings)
+        self.sources = await open_sources(
+            settings, lambda embedder: self._cached(embedder, settings)
+        )
+
+    def _cached(self, embedder: Embedder, settings: Settings) -> Embedder:
+        """Remote models' vectors are kept in the journal's Redis; a local model is quicker than that."""
+        if embedder.space.model.startswith("local/") or not settings.embedding_cache_bytes:
+            return embedder
+        cache = EmbeddingCache(self.journal.client, max_bytes=settings.embedding_cache_bytes)
+        return CachedEmbedder(embedder, cache)
 
     def run[T](self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)

@@ -13,13 +13,10 @@ from memrelay.errors import ConfigError
 
 LOCAL_MODELS: Mapping[str, Callable[[], Embedder]] = {"local/wordllama": LocalEmbedder}
 
-# LiteLLM reads these when it is imported: without the first it fetches a list of prices from the
-# network; the second is the only way to switch off its retries (it takes ``max_retries=0`` for unset).
-LITELLM_ENVIRONMENT = {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "DEFAULT_MAX_RETRIES": "0",
-    "LITELLM_LOG": "ERROR",
-}
+# LiteLLM reads these when it is imported, which no module outside this package does: without the
+# first it fetches a list of prices from the network; the second is the only way to switch off its
+# retries (it takes ``max_retries=0`` for unset).
+os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", DEFAULT_MAX_RETRIES="0", LITELLM_LOG="ERROR")
 
 
 def create(model: str, options: Mapping[str, Any]) -> Embedder:
@@ -43,7 +40,6 @@ def create(model: str, options: Mapping[str, Any]) -> Embedder:
 
 def _create_remote(model: str, options: Mapping[str, Any]) -> Embedder:
     """Imported on demand: LiteLLM takes seconds to import, and is an extra."""
-    os.environ.update(LITELLM_ENVIRONMENT)
     try:
         remote = import_module("backends.embedding.remote")
     except ModuleNotFoundError as error:

@@ -21,7 +21,6 @@ from memrelay.types import Space
 
 log = logging.getLogger(__name__)
 
-TURN, SEGMENTS = "{mre}:turn", ("{mre}:0", "{mre}:1")
 ENTRY_OVERHEAD = 100  # bytes that Redis needs for an entry beside key and vector, measured below it
 WRITES_A_CALL = 512
 TIMEOUT = 1.0  # seconds; a cache that is slower than this is no help
@@ -78,11 +77,14 @@ class EmbeddingCache:
         *,
         max_bytes: int,
         ttl: int = 86_400,
+        prefix: str = "mre",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = redis
         self._room = max_bytes // 2
         self._ttl = ttl
+        self._segments = (f"{{{prefix}}}:0", f"{{{prefix}}}:1")
+        self._turn = f"{{{prefix}}}:turn"
         self._put = redis.register_script(_PUT)
         self._breaker = Breaker(clock, failures=1)
 
@@ -103,14 +105,17 @@ class EmbeddingCache:
 
     async def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for segment in SEGMENTS:
+            for segment in self._segments:
                 pipeline.hmget(segment, list(keys))
             first, second = await pipeline.execute()
         return [a if a is not None else b for a, b in zip(first, second, strict=True)]
 
     async def _write(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         flat = [part for entry in entries for part in entry]
-        await self._put(keys=[TURN, *SEGMENTS], args=[self._room, self._ttl, ENTRY_OVERHEAD, *flat])
+        await self._put(
+            keys=[self._turn, *self._segments],
+            args=[self._room, self._ttl, ENTRY_OVERHEAD, *flat],
+        )
 
     async def _guarded[T](self, work: Callable[[], Awaitable[T]]) -> T | None:
         """None if Redis failed, or did lately: then it is left alone for a while."""

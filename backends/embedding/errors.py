@@ -21,6 +21,8 @@ TOO_LONG = "embedding_too_long"
 REFUSES_EVERYBODY = frozenset({CREDENTIALS, NO_MODEL})
 """Codes of a ``Permanent`` that no single text is guilty of: bisecting is useless, a setting is wrong."""
 
+LONGEST_RETRY_AFTER = 3600.0  # seconds; a peer does not park memories for longer
+
 TRANSLATION: dict[type[Exception], tuple[type[MemrelayError], str]] = {
     exceptions.RateLimitError: (Transient, LIMITED),
     exceptions.BudgetExceededError: (Transient, LIMITED),
@@ -76,6 +78,7 @@ def _retry_after(error: Exception) -> float | None:
     """Seconds; LiteLLM hangs the answer's headers on the exception. A date is not understood."""
     headers = getattr(error, "litellm_response_headers", None) or {}
     try:
-        return max(0.0, float(headers.get("retry-after", "")))
+        seconds = float(headers.get("retry-after", ""))
     except ValueError:
         return None
+    return min(seconds, LONGEST_RETRY_AFTER) if seconds >= 0 else None

@@ -58,13 +58,17 @@ class RemoteOptions(BaseModel):
 
 
 def create(model: str, options: Mapping[str, Any]) -> RemoteEmbedder:
-    """``ConfigError`` in one line if an option is unknown or wrong."""
+    """``ConfigError`` in one line if LiteLLM has no such provider, or an option is wrong."""
     try:
-        return RemoteEmbedder(model, RemoteOptions(**options))
+        chosen = RemoteOptions(**options)
+        litellm.get_llm_provider(model)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"models.{model}.{where}: {first['msg']}") from None
+    except TRANSLATED:
+        raise ConfigError(f"embedding {model!r}: LiteLLM knows no such provider") from None
+    return RemoteEmbedder(model, chosen)
 
 
 class RemoteEmbedder:
@@ -114,8 +118,8 @@ class RemoteEmbedder:
         return vectors
 
     async def _embed_part(self, texts: Sequence[str]) -> list[bytes]:
+        await self._limiter.admit(sum(map(estimate_tokens, texts)))
         async with self._calls:
-            await self._limiter.admit(sum(map(estimate_tokens, texts)))
             vectors = await self._request(texts)
         check_vectors(vectors, count=len(texts), dimensions=self.space.dimensions)
         return vectors

@@ -31,16 +31,17 @@ class Script:
     """A Lua script of this package; all keys of one call share a slot."""
 
     text: str
-    sha: str
+    sha: bytes
 
-    def call(self, keys: Sequence[str], arguments: Sequence[Any]) -> Command:
-        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+    def call(self, keys: Sequence[bytes], arguments: Sequence[Any]) -> Command:
+        return ("EVALSHA", self.sha, b"%d" % len(keys), *keys, *arguments)
 
 
 def _script(name: str) -> Script:
     text = (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
     # Redis names scripts by SHA-1; nothing is kept secret by it.
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return Script(text, sha.encode())
 
 
 ENTER, PUT, DROP = _script("enter"), _script("put"), _script("drop")
@@ -107,7 +108,7 @@ def _connect(url: str) -> Any:
     pool = BlockingConnectionPool.from_url(
         url, max_connections=CONNECTIONS, timeout=ANSWER_SECONDS, retry=retry, **options
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)
 
 
 def _checked(error: Exception) -> Permanent:

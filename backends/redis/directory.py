@@ -46,7 +46,10 @@ class Directory:
     async def _live_entries(self, ids: Iterable[bytes]) -> dict[bytes, bytes]:
         groups = self._keys.by_shard(ids)
         replies = await self._client.run(
-            [("HMGET", self._keys.shards[number].entries, *group) for number, group in groups.items()]
+            [
+                ("HMGET", self._keys.shards[number].entries, *group)
+                for number, group in groups.items()
+            ]
         )
         return {
             id: entry
@@ -64,7 +67,10 @@ class Directory:
                 if name != "-":
                     places.setdefault(name, []).append(id)
         replies = await self._client.run(
-            [("HMGET", self._keys.partition(name).records, *group) for name, group in places.items()]
+            [
+                ("HMGET", self._keys.partition(name).records, *group)
+                for name, group in places.items()
+            ]
         )
         newest: dict[bytes, bytes] = {}
         for group, records in zip(places.values(), replies, strict=True):
@@ -82,13 +88,14 @@ class Directory:
                 for command in (("GET", shard.live), ("ZCOUNT", shard.expiry, "-inf", now))
             ]
         )
-        return sum(int(live or 0) for live in replies[::2]) - sum(replies[1::2])
+        live = sum(int(number or 0) for number in replies[::2])
+        expired = sum(int(number) for number in replies[1::2])
+        return live - expired
 
     async def scan(self, cursor: str | None, limit: int) -> Page:
         """A page is merged from all shards; each is read on until none can hold an earlier entry."""
         start = b"-" if cursor is None else b"(" + _position(cursor)
-        chunk = limit + limit // 2
-        chunk = chunk // len(self._keys.shards) + 8
+        chunk = (limit + limit // 2) // len(self._keys.shards) + 8
         streams = [_Stream(shard, start) for shard in self._keys.shards]
         merged: list[tuple[bytes, bytes]] = []
         while behind := [stream for stream in streams if stream.behind(merged, limit)]:

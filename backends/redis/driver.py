@@ -8,7 +8,7 @@ from typing import Any
 
 from backends.redis.client import Client
 from backends.redis.directory import Directory
-from backends.redis.keys import Keys, PartitionKeys
+from backends.redis.keys import Keys, PartitionKeys, keys_of
 from backends.redis.partitions import Partitions
 from backends.redis.records import decode, necessary
 from backends.redis.search import PARTITIONS_PER_TRIP, Search
@@ -111,7 +111,7 @@ class RedisDriver:
         return self._opened
 
     def _keys(self, scope: Scope) -> Keys:
-        return Keys(self._settings, scope)
+        return keys_of(self._settings, scope)
 
     def _partitions(self, scope: Scope) -> Partitions:
         return Partitions(self._client, self._keys(scope))
@@ -159,12 +159,15 @@ class _Tally:
             cursors = {keys.records: 0 for keys in trip}
             while cursors:
                 replies = await self._client.run(
-                    [("HSCAN", key, cursor, "COUNT", RECORDS_PER_PAGE) for key, cursor in cursors.items()]
+                    [
+                        ("HSCAN", key, cursor, "COUNT", RECORDS_PER_PAGE)
+                        for key, cursor in cursors.items()
+                    ]
                 )
-                for key, (cursor, records) in zip(list(cursors), replies, strict=True):
+                for _, records in replies:
                     self._judge(records)
-                    cursors[key] = int(cursor)
-                cursors = {key: cursor for key, cursor in cursors.items() if cursor}
+                after = zip(cursors, replies, strict=True)
+                cursors = {key: int(cursor) for key, (cursor, _) in after if int(cursor)}
 
     def _judge(self, records: Mapping[bytes, bytes]) -> None:
         for record in records.values():

@@ -62,7 +62,7 @@ CODES: dict[str, tuple[type[MemrelayError], str]] = {
     "WRONGTYPE": (Permanent, "wrongtype"),
 }
 
-ERRORS = (*CLASSES, OSError, asyncio.IncompleteReadError)
+ERRORS: tuple[type[Exception], ...] = (*CLASSES, OSError, asyncio.IncompleteReadError)
 """What the client can raise."""
 
 

@@ -10,6 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from backends.redis.settings import Settings
 from memrelay.types import Memory, Scope
@@ -20,17 +21,17 @@ class PartitionKeys:
     """The keys of one partition; ``name`` is ``u<digest of the user>`` or ``p<number>``."""
 
     name: str
-    vectors: str
+    vectors: bytes
     """Vector set: element = id."""
-    records: str
+    records: bytes
     """Hash: id → stamp, then the canonical JSON."""
-    tombstones: str
+    tombstones: bytes
     """Hash: id → stamp, of deletes and of memories that moved away."""
-    times: str
+    times: bytes
     """Sorted set: id by ``created_at``."""
 
     @property
-    def all(self) -> tuple[str, str, str, str]:
+    def all(self) -> tuple[bytes, bytes, bytes, bytes]:
         return self.vectors, self.records, self.tombstones, self.times
 
     @property
@@ -42,28 +43,28 @@ class PartitionKeys:
 class ShardKeys:
     """The keys of one shard of a scope's directory."""
 
-    entries: str
+    entries: bytes
     """Hash: id → "stamp digest home pending" (see ``scripts/enter.lua``)."""
-    order: str
+    order: bytes
     """Sorted set, all scores 0: version (19 digits) and id, so in (version, id) order."""
-    expiry: str
+    expiry: bytes
     """Sorted set: live ids that expire, by ``expires_at``."""
-    live: str
+    live: bytes
     """How many entries are no tombstones."""
-    partitions: str
+    partitions: bytes
     """Set: the names of the scope's partitions that hash to this shard. A name never leaves it
     but by ``purge``: removing an empty one would race with the writer that fills it again."""
 
     @property
-    def all(self) -> tuple[str, str, str, str, str]:
+    def all(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
         return self.entries, self.order, self.expiry, self.live, self.partitions
 
 
 class Keys:
-    """Where the memories of one scope are."""
+    """Where the memories of one scope are; ``keys_of`` gives it."""
 
-    def __init__(self, settings: Settings, scope: Scope) -> None:
-        self._base = f"{settings.prefix}:{_scope_digest(scope)}"
+    def __init__(self, settings: Settings, scope_digest: str) -> None:
+        self._base = f"{settings.prefix}:{scope_digest}"
         self._partitions = settings.partitions
         self.shards = [self._shard(number) for number in range(settings.directory_shards)]
 
@@ -72,8 +73,8 @@ class Keys:
         return zlib.crc32(name) % len(self.shards)
 
     def partition(self, name: str) -> PartitionKeys:
-        tag = f"{{{self._base}:{name}}}"
-        return PartitionKeys(name, f"{tag}:v", f"{tag}:r", f"{tag}:t", f"{tag}:x")
+        tag = f"{{{self._base}:{name}}}".encode()
+        return PartitionKeys(name, tag + b":v", tag + b":r", tag + b":t", tag + b":x")
 
     def home(self, memory: Memory) -> str:
         """The name of the partition that a memory belongs to."""
@@ -93,8 +94,8 @@ class Keys:
         return groups
 
     def _shard(self, number: int) -> ShardKeys:
-        tag = f"{{{self._base}:d{number}}}"
-        return ShardKeys(f"{tag}:i", f"{tag}:z", f"{tag}:e", f"{tag}:n", f"{tag}:p")
+        tag = f"{{{self._base}:d{number}}}".encode()
+        return ShardKeys(tag + b":i", tag + b":z", tag + b":e", tag + b":n", tag + b":p")
 
 
 def user_partition(user_id: str) -> str:
@@ -102,9 +103,19 @@ def user_partition(user_id: str) -> str:
     return "u" + hashlib.blake2b(user_id.encode(), digest_size=16).hexdigest()
 
 
-def _scope_digest(scope: Scope) -> str:
+def keys_of(settings: Settings, scope: Scope) -> Keys:
+    """The keys of a scope; the same object while it is in use."""
+    return _keys(settings, _scope_digest(scope.namespace, scope.source, scope.space.slug))
+
+
+@lru_cache(maxsize=1024)
+def _keys(settings: Settings, scope_digest: str) -> Keys:
+    return Keys(settings, scope_digest)
+
+
+def _scope_digest(*parts: str) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for part in (scope.namespace, scope.source, scope.space.slug):
+    for part in parts:
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return digest.hexdigest()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from itertools import batched
 
 from backends.redis.client import Client
 from backends.redis.keys import Keys, PartitionKeys, user_partition
 from memrelay.errors import Unsupported
 from memrelay.filters import And, Compare, Filter, required_values
 
-PAGE = 256
+PAGE = 16
 
 
 class Partitions:
@@ -44,27 +43,30 @@ class Partitions:
 
     async def pages(self) -> AsyncIterator[Sequence[PartitionKeys]]:
         """All partitions of the scope, a bounded number at a time; one may come twice."""
-        for shard in self._keys.shards:
-            cursor = 0
-            while True:
-                scan = ("SSCAN", shard.partitions, cursor, "COUNT", PAGE)
-                [(cursor, names)] = await self._client.run([scan])
-                for page in batched(names, PAGE):
-                    yield [self._keys.partition(name.decode()) for name in page]
-                if int(cursor) == 0:
-                    break
+        cursors = {shard.partitions: 0 for shard in self._keys.shards}
+        while cursors:
+            replies = await self._client.run(
+                [("SSCAN", key, cursor, "COUNT", PAGE) for key, cursor in cursors.items()]
+            )
+            yield [self._keys.partition(name.decode()) for _, names in replies for name in names]
+            after = zip(cursors, replies, strict=True)
+            cursors = {key: int(cursor) for key, (cursor, _) in after if int(cursor)}
 
     async def purge(self) -> None:
-        """Remove every partition, and then the directory that names them.
+        """Remove every partition, a bounded number at a time, and then the directory.
 
         A name leaves the list after its keys are gone, so a purge that broke off can be repeated.
         """
-        for number, shard in enumerate(self._keys.shards):
-            while names := (await self._client.run([("SRANDMEMBER", shard.partitions, PAGE)]))[0]:
-                keys = [self._keys.partition(name.decode()) for name in names]
-                await self._client.run([("UNLINK", *partition.all) for partition in keys])
-                await self._client.run([("SREM", shard.partitions, *names)])
-            await self._client.run([("UNLINK", *self._keys.shards[number].all)])
+        lists = [shard.partitions for shard in self._keys.shards]
+        while True:
+            replies = await self._client.run([("SRANDMEMBER", key, PAGE) for key in lists])
+            named = {key: names for key, names in zip(lists, replies, strict=True) if names}
+            if not named:
+                break
+            partitions = [self._keys.partition(name.decode()) for g in named.values() for name in g]
+            await self._client.run([("UNLINK", *partition.all) for partition in partitions])
+            await self._client.run([("SREM", key, *names) for key, names in named.items()])
+        await self._client.run([("UNLINK", *shard.all) for shard in self._keys.shards])
 
 
 def _asks_for_no_user(node: Filter | None) -> bool:

@@ -14,13 +14,13 @@ An op takes up to four steps, each a script on one slot, each safe to repeat:
    this stamp. For a delete the old home is pending too, so this is where it happens.
 4. *clear* the pending partitions in the entry, if it still has this stamp.
 
-Why that converges. No one writes to a partition before the directory has named it, and the name stays
-in the entry (home or pending) until a tombstone of that entry's stamp or a higher one lies there. So when op A is
-overtaken by a higher op B at any point, B has learnt of A's partition: either B's home is the same
-partition, and the guard of *put* decides between them, or B drops it, and if A's *put* comes later,
-it finds B's tombstone. A crash leaves an entry whose pending partitions are still named: doing the op
-again finds the same entry and repeats the steps, and if a higher op comes first, that one inherits the
-names. What was acknowledged before stays readable meanwhile, since a move puts before it drops.
+Why that converges. No one writes to a partition before the directory has named it, and the name
+stays in the entry (as home or pending) until a tombstone of that entry's stamp or a higher one lies
+there. So when op A is overtaken by a higher op B, at whatever point, B has learnt of A's partition.
+Either it is B's home too, and the guard of *put* decides between them; or B drops it, and an A that
+puts later finds B's tombstone. A crash leaves an entry that still names its pending partitions:
+doing the op again finds the same entry and repeats the steps, and a higher op that comes first
+inherits the names. What was acknowledged stays readable meanwhile: a move puts before it drops.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ PUTS_PER_CALL = 16
 ENTRIES_PER_CALL = 64
 MAX_VERSION = 2**63 - 1
 # (M, EF) of a partition's graph. A user's partition is read exactly, so its graph only has to be cheap.
-USER_GRAPH = ("4", "10")
-SHARED_GRAPH = ("16", "100")
+USER_GRAPH = (b"4", b"10")
+SHARED_GRAPH = (b"16", b"100")
 
 
 @dataclass(slots=True)
@@ -65,10 +65,6 @@ class _Write:
     record: bytes
     pending: list[str] = field(default_factory=list)
 
-    @property
-    def digest(self) -> str:
-        return memory_digest(self.record) if isinstance(self.op, Upsert) else "-"
-
 
 class Writer:
     """One ``apply``."""
@@ -80,6 +76,7 @@ class Writer:
         self._outcomes: dict[str, Outcome] = {}
 
     async def apply(self, ops: Sequence[Op]) -> Mapping[str, Outcome]:
+        """An outcome for each id; raises what the client raises, and may then be repeated."""
         entered = await self._enter(list(self._prepared(ops)))
         await self._put([write for write in entered if isinstance(write.op, Upsert)])
         left = [write for write in entered if write.pending and self._applied(write)]
@@ -141,15 +138,9 @@ class Writer:
         for number, group in self._grouped(writes):
             keys = self._keys.shards[number]
             for part in batched(group, ENTRIES_PER_CALL):
-                arguments: list[object] = []
-                for write in part:
-                    expires = write.op.memory.expires_at if isinstance(write.op, Upsert) else None
-                    due = "" if expires is None else expires
-                    arguments += (write.id, write.stamp, write.digest, write.home, due)
-                yield (
-                    part,
-                    ENTER.call((keys.entries, keys.order, keys.expiry, keys.live), arguments),
-                )
+                arguments = [value for write in part for value in _entry_arguments(write)]
+                places = (keys.entries, keys.order, keys.expiry, keys.live)
+                yield part, ENTER.call(places, arguments)
 
     def _grouped(self, writes: Iterable[_Write]) -> Iterable[tuple[int, list[_Write]]]:
         groups: dict[int, list[_Write]] = {}
@@ -162,15 +153,13 @@ class Writer:
         homes: dict[str, list[_Write]] = {}
         for write in writes:
             homes.setdefault(write.home, []).append(write)
-        calls: list[tuple[Sequence[_Write], Command]] = []
+        calls: list[tuple[tuple[_Write, ...], Command]] = []
         for name, group in homes.items():
             keys = self._keys.partition(name)
             graph = USER_GRAPH if keys.has_user else SHARED_GRAPH
             for part in batched(group, PUTS_PER_CALL):
-                arguments: list[object] = [*graph]
-                for write in part:
-                    arguments += _put_arguments(write)
-                calls.append((part, PUT.call(keys.all, arguments)))
+                arguments = [value for write in part for value in _put_arguments(write)]
+                calls.append((part, PUT.call(keys.all, [*graph, *arguments])))
         replies = await self._client.attempt([command for _, command in calls])
         for (part, _), reply in zip(calls, replies, strict=True):
             answers = [reply] * len(part) if isinstance(reply, MemrelayError) else reply
@@ -201,10 +190,20 @@ class Writer:
         )
 
 
-def _put_arguments(write: _Write) -> tuple[object, ...]:
+def _entry_arguments(write: _Write) -> tuple[bytes, bytes, bytes]:
+    digest, due = "-", b""
+    if isinstance(write.op, Upsert):
+        digest = memory_digest(write.record)
+        if write.op.memory.expires_at is not None:
+            due = b"%d" % write.op.memory.expires_at
+    return write.id, b"%s %s %s" % (write.stamp, digest.encode(), write.home.encode()), due
+
+
+def _put_arguments(write: _Write) -> tuple[bytes, bytes, bytes, bytes]:
     assert isinstance(write.op, Upsert)
-    return write.id, write.stamp + write.record, write.op.vector, write.op.memory.created_at
+    created = b"%d" % write.op.memory.created_at
+    return write.id, write.stamp + write.record, write.op.vector, created
 
 
-def _stamps(writes: Iterable[_Write]) -> list[object]:
+def _stamps(writes: Iterable[_Write]) -> list[bytes]:
     return [value for write in writes for value in (write.id, write.stamp)]

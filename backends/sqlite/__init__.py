@@ -14,7 +14,7 @@ __all__ = ["SqliteDriver", "create"]
 
 
 def create(name: str, settings: Mapping[str, Any]) -> Driver:
-    """The driver of the file ``path``; several processes may use one file. ``ConfigError`` if it cannot be."""
+    """The driver of the file ``path``, which processes may share; ``ConfigError`` if it is not named."""
     unknown = sorted(settings.keys() - {"path"})
     if unknown:
         raise ConfigError(f"drivers.{name}.{unknown[0]}: unknown setting; there is: path")

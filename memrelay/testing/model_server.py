@@ -34,6 +34,7 @@ Fault = Literal[
     "nan",
     "zero",
     "reversed",
+    "garbage",
 ]
 STATUS: dict[str, tuple[int, str]] = {
     "rate_limit": (429, "Rate limit reached"),
@@ -202,6 +203,8 @@ class ModelServer:
             raise _DropConnectionError
         if fault == "hang":
             await asyncio.Event().wait()
+        if fault == "garbage":
+            return _Answer(200, b"<html>a proxy's login page</html>")
         if fault in STATUS:
             status, message = STATUS[fault]
             asked = behaviour.retry_after if status in (429, 503) else None

@@ -1,10 +1,12 @@
 -- Enter ops in one shard of the id directory; the higher stamp wins.
--- KEYS: entries, order, expiry, live    ARGV, five for each op: id, stamp, digest, home, expires
+-- KEYS: entries, order, expiry, live
+-- ARGV, three for each op (each id once): id, "stamp digest home", expires_at or ""
 -- An entry is "stamp digest home pending": digest is "-" for a tombstone, home "-" for none, and
 -- pending names the partitions (comma-separated, or "-") that may still hold an older record.
 -- Answers for each op: "stale", "same" (a delete of that very version stands), or the pending ones.
 local entries, order, expiry, live = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local answers, gained = {}, 0
+local ids, answers, gained = {}, {}, 0
+local fields, members, expiring = {}, {}, {}
 
 local function left_behind(old_home, old_pending, home)
   local names, found = {}, {}
@@ -17,8 +19,9 @@ local function left_behind(old_home, old_pending, home)
   return #names > 0 and table.concat(names, ',') or '-'
 end
 
-local function enter(id, stamp, digest, home, expires)
-  local entry, pending = redis.call('HGET', entries, id), '-'
+local function enter(id, given, expires, entry)
+  local stamp, digest, home = string.match(given, '^(%d+) (%S+) (%S+)$')
+  local pending = '-'
   if entry then
     local old_stamp, old_digest, old_home, old_pending =
       string.match(entry, '^(%d+) (%S+) (%S+) (%S+)$')
@@ -30,15 +33,30 @@ local function enter(id, stamp, digest, home, expires)
     redis.call('ZREM', order, string.sub(old_stamp, 1, 19) .. id)
     redis.call('ZREM', expiry, id)
   end
-  redis.call('HSET', entries, id, stamp .. ' ' .. digest .. ' ' .. home .. ' ' .. pending)
-  redis.call('ZADD', order, 0, string.sub(stamp, 1, 19) .. id)
-  if expires ~= '' then redis.call('ZADD', expiry, expires, id) end
   if digest ~= '-' then gained = gained + 1 end
+  fields[#fields + 1] = id
+  fields[#fields + 1] = given .. ' ' .. pending
+  members[#members + 1] = 0
+  members[#members + 1] = string.sub(stamp, 1, 19) .. id
+  if expires ~= '' then
+    expiring[#expiring + 1] = expires
+    expiring[#expiring + 1] = id
+  end
   return pending
 end
 
-for at = 1, #ARGV, 5 do
-  answers[#answers + 1] = enter(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+for at = 1, #ARGV, 3 do
+  ids[#ids + 1] = ARGV[at]
 end
-if gained ~= 0 then redis.call('INCRBY', live, gained) end
+local stored = redis.call('HMGET', entries, unpack(ids))
+for number, id in ipairs(ids) do
+  local at = 3 * number - 2
+  answers[number] = enter(id, ARGV[at + 1], ARGV[at + 2], stored[number])
+end
+if #fields > 0 then
+  redis.call('HSET', entries, unpack(fields))
+  redis.call('ZADD', order, unpack(members))
+  if #expiring > 0 then redis.call('ZADD', expiry, unpack(expiring)) end
+  if gained ~= 0 then redis.call('INCRBY', live, gained) end
+end
 return answers

@@ -38,7 +38,7 @@ FEW_USERS = 20
 """Over so many users every driver searches; over more, those that declare ``unscoped_search``."""
 
 
-def fresh_scope(source: str = "conformance", space: Space = SPACE) -> Scope:
+def fresh_scope(source: str = "default", space: Space = SPACE) -> Scope:
     """A scope that no other test uses."""
     return Scope(namespace=f"t-{uuid.uuid4().hex}", source=source, space=space, fields=FIELDS)
 

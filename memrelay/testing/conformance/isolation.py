@@ -37,8 +37,8 @@ class IsolationConformance(Conformance):
             dataclasses.replace(scope, namespace=f"{namespace}x"),
             dataclasses.replace(scope, namespace=f"{namespace}:{scope.source}"),
             dataclasses.replace(scope, namespace=namespace.upper()),
-            dataclasses.replace(scope, source="conformance2"),
-            dataclasses.replace(scope, source="conform"),
+            dataclasses.replace(scope, source="default2"),
+            dataclasses.replace(scope, source="def"),
             dataclasses.replace(scope, space=Space("memrelay/another", SPACE.dimensions)),
         ]
         for other in scopes:

@@ -1,0 +1,85 @@
+"""Look-ups by id, scans and counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from itertools import batched
+from uuid import UUID
+
+from backends.weaviate.conditions import in_source, live
+from backends.weaviate.connection import Connection
+from backends.weaviate.objects import (
+    DELETED,
+    DIGEST,
+    OID,
+    RECORD,
+    VERSION,
+    object_id,
+    to_entry,
+    to_memory,
+)
+from backends.weaviate.walk import START, Position, Walk
+from memrelay.filters import Filter, matches
+from memrelay.types import Memory, Page, Scope
+
+RECORDS_AT_ONCE = 250
+"""So many records of 64 KiB of text stay below the size of a gRPC message, which is 100 MB."""
+ENTRIES_AT_ONCE = 5000
+"""Weaviate answers no more than 10,000 objects at once."""
+
+
+async def versions(
+    connection: Connection, scope: Scope, uuids: Sequence[UUID]
+) -> Mapping[UUID, int]:
+    """The stored version of each object that is there, tombstones too."""
+    if not uuids:
+        return {}
+    found = await connection.call(
+        connection.collection(scope).query.fetch_objects_by_ids(
+            uuids, limit=len(uuids), return_properties=[VERSION]
+        )
+    )
+    return {object.uuid: object.properties[VERSION] for object in found.objects}
+
+
+async def get(connection: Connection, scope: Scope, ids: Sequence[str]) -> Mapping[str, Memory]:
+    """The live memories among ``ids``."""
+    collection = connection.collection(scope)
+
+    async def read(part: Sequence[UUID]) -> list[Memory]:
+        found = await connection.call(
+            collection.query.fetch_objects_by_ids(
+                part, limit=len(part), return_properties=[RECORD, VERSION, DELETED]
+            )
+        )
+        rows = [object.properties for object in found.objects]
+        return [to_memory(scope, row) for row in rows if not row[DELETED]]
+
+    parts = batched({object_id(scope, id) for id in ids}, RECORDS_AT_ONCE)
+    answers = await asyncio.gather(*(read(part) for part in parts))
+    return {memory.id: memory for memories in answers for memory in memories}
+
+
+async def scan(connection: Connection, scope: Scope, cursor: str | None, limit: int) -> Page:
+    """A page of entries in (version, id) order."""
+    walk = Walk(connection, connection.collection(scope), in_source(scope), [DELETED, DIGEST])
+    position = START if cursor is None else Position.parse(cursor)
+    rows, end = await walk.page(position, min(limit, ENTRIES_AT_ONCE))
+    return Page([to_entry(row) for row in rows], None if end is None else str(end))
+
+
+async def count(connection: Connection, scope: Scope, node: Filter | None, now: int) -> int:
+    """Weaviate counts where it can check the whole filter; else what it lets through is read."""
+    where, exact = live(scope, node, now)
+    collection = connection.collection(scope)
+    if exact:
+        answer = await connection.call(
+            collection.aggregate.over_all(filters=where, total_count=True)
+        )
+        return answer.total_count or 0
+    total = 0
+    walk = Walk(connection, collection, where, [RECORD, OID])
+    async for rows in walk.pages(RECORDS_AT_ONCE):
+        total += sum(matches(node, to_memory(scope, row)) for row in rows)
+    return total

@@ -1,0 +1,145 @@
+"""Semantic and keyword search: ranked by Weaviate, filtered exactly here, continued until it is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from weaviate.classes.query import Filter as Where
+from weaviate.classes.query import MetadataQuery
+from weaviate.collections.classes.filters import FilterReturn
+from weaviate.collections.classes.internal import Object
+
+from backends.weaviate.conditions import live
+from backends.weaviate.connection import Collection, Connection
+from backends.weaviate.errors import TooLarge
+from backends.weaviate.objects import RECORD, TEXT, VERSION, object_id, to_memory
+from backends.weaviate.reads import RECORDS_AT_ONCE
+from backends.weaviate.walk import Walk
+from memrelay.driver import Query
+from memrelay.errors import Permanent
+from memrelay.filters import matches
+from memrelay.types import Hit, Scope, vector_from_bytes, vector_to_bytes
+
+Found = Object[Any, Any]
+Hits = dict[str, Hit]
+"""By id of the memory."""
+
+DEEPEST = 10_000
+"""QUERY_MAXIMUM_RESULTS of Weaviate."""
+GROWTH = 4
+SPARE = 8
+"""Hits fetched beyond ``top_k`` at first: one with a lower score shows that no tie is cut."""
+
+
+class Search:
+    """One query of one scope."""
+
+    def __init__(self, connection: Connection, scope: Scope, query: Query) -> None:
+        if query.mode == "semantic" and len(query.vector or b"") != 4 * scope.space.dimensions:
+            size = len(query.vector or b"")
+            raise Permanent(f"a query vector of {size} bytes", code="dimension")
+        self._connection = connection
+        self._collection: Collection = connection.collection(scope)
+        self._scope = scope
+        self._query = query
+        self._where, _ = live(scope, query.filter, query.now)
+
+    async def run(self) -> Sequence[Hit]:
+        hits = await self._rank(self._where)
+        return _best(await self._deep() if hits is None else hits, self._query)
+
+    async def _rank(self, where: FilterReturn) -> Hits | None:
+        """The matching hits down to where more cannot matter; None if Weaviate stops before that.
+
+        A longer answer starts again from the top: Weaviate orders ties differently for each length.
+        """
+        limit = min(self._query.top_k + SPARE, DEEPEST)
+        while True:
+            try:
+                found = await self._fetch(where, limit)
+            except TooLarge:
+                return None
+            hits = self._matching(found)
+            if len(found) < limit or self._settled(hits, _score(found[-1])):
+                return hits
+            if limit == DEEPEST:
+                return None
+            limit = min(limit * GROWTH, DEEPEST)
+
+    async def _deep(self) -> Hits:
+        """All hits, however many: what the filter lets through is read first, then ranked by its ids."""
+        walk = Walk(self._connection, self._collection, self._where, [RECORD])
+        hits: Hits = {}
+        async for rows in walk.pages(RECORDS_AT_ONCE):
+            memories = [to_memory(self._scope, row) for row in rows]
+            uuids = [
+                object_id(self._scope, memory.id)
+                for memory in memories
+                if matches(self._query.filter, memory)
+            ]
+            if uuids:
+                found = await self._fetch(
+                    self._where & Where.by_id().contains_any(uuids), len(uuids)
+                )
+                hits |= self._matching(found)
+        return hits
+
+    def _matching(self, found: Sequence[Found]) -> Hits:
+        hits: Hits = {}
+        for object in found:
+            memory = to_memory(self._scope, object.properties)
+            if matches(self._query.filter, memory):
+                hits[memory.id] = Hit(memory, _score(object), _vector(object))
+        return hits
+
+    def _settled(self, hits: Hits, last: float) -> bool:
+        """Whether hits with scores of ``last`` and less can be left out."""
+        floor = self._query.min_score
+        if floor is not None and last < floor:
+            return True
+        best = _best(hits, self._query)
+        return len(best) == self._query.top_k and last < best[-1].score
+
+    async def _fetch(self, where: FilterReturn, limit: int) -> Sequence[Found]:
+        query = self._query
+        if query.mode == "semantic":
+            near = self._collection.query.near_vector(
+                vector_from_bytes(query.vector or b""),
+                filters=where,
+                limit=limit,
+                include_vector=query.include_vector,
+                return_metadata=MetadataQuery(distance=True),
+                return_properties=[RECORD, VERSION],
+            )
+            return (await self._connection.call(near)).objects
+        words = self._collection.query.bm25(
+            query.text or "",
+            query_properties=[TEXT],
+            filters=where,
+            limit=limit,
+            include_vector=query.include_vector,
+            return_metadata=MetadataQuery(score=True),
+            return_properties=[RECORD, VERSION],
+        )
+        return (await self._connection.call(words)).objects
+
+
+def _best(hits: Hits, query: Query) -> list[Hit]:
+    floor = query.min_score
+    kept = [hit for hit in hits.values() if floor is None or hit.score >= floor]
+    kept.sort(key=lambda hit: (-hit.score, hit.memory.id))
+    return kept[: query.top_k]
+
+
+def _score(object: Found) -> float:
+    """The cosine, or the keyword score."""
+    distance, score = object.metadata.distance, object.metadata.score
+    if distance is None:
+        return score or 0.0
+    return max(-1.0, min(1.0, 1 - distance))
+
+
+def _vector(object: Found) -> bytes | None:
+    vector: Any = object.vector.get("default")
+    return None if vector is None else vector_to_bytes(vector)

@@ -1,0 +1,128 @@
+"""Writing: highest version wins, as far as a store without compare-and-set allows.
+
+Within one process no two applies work on the same id at once, so the version that was read is the one
+that is replaced. Another process may write between our read and our insert; what we wrote is therefore
+read again, and written again where a lower version has taken its place. One order stays open: the other
+process reads before we write, writes a lower version after we looked, and has nothing to see itself.
+Leases keep two workers off one envelope; for the rest there is the recheck list, and reconcile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from uuid import UUID
+
+from backends.weaviate import reads, schema
+from backends.weaviate.conditions import in_source
+from backends.weaviate.connection import Connection
+from backends.weaviate.errors import AllRefused
+from backends.weaviate.exclusive import Exclusive
+from backends.weaviate.objects import Stored, stored
+from memrelay.errors import MemrelayError, Permanent, Transient, Unavailable
+from memrelay.types import APPLIED, STALE, Op, Outcome, Scope, failed
+
+ROUNDS = 3
+"""How often an object is written before an apply gives up on one that others keep lowering."""
+BATCH_BYTES = 16 << 20
+
+Outcomes = dict[str, Outcome]
+
+
+class Writer:
+    """The applies and purges of one driver."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._writing = Exclusive[UUID]()
+
+    async def apply(self, scope: Scope, ops: Sequence[Op]) -> Mapping[str, Outcome]:
+        outcomes: Outcomes = {}
+        items: dict[UUID, Stored] = {}
+        for op in ops:
+            try:
+                item = stored(scope, op)
+            except Permanent as error:
+                outcomes[op.id] = failed(error)
+            else:
+                items[item.uuid] = item
+        if items:
+            await self._writing.acquire(items.keys())
+            with self._writing.releasing(items.keys()):
+                outcomes |= await self._apply(scope, items)
+        return outcomes
+
+    async def purge(self, scope: Scope) -> None:
+        """Weaviate deletes at most 10,000 objects a call."""
+        data = self._connection.collection(scope).data
+        while True:
+            done = await self._connection.call(data.delete_many(where=in_source(scope)))
+            if done.matches == 0:
+                return
+            if done.successful == 0:
+                raise Transient(f"{done.failed} objects could not be deleted", code="purge")
+
+    async def _apply(self, scope: Scope, items: Mapping[UUID, Stored]) -> Outcomes:
+        held = await self._held(scope, items)
+        outcomes: Outcomes = {}
+        waiting = []
+        for uuid, item in items.items():
+            if held.get(uuid, item.op.version) > item.op.version:
+                outcomes[item.op.id] = STALE
+            else:
+                waiting.append(item)
+        for _ in range(ROUNDS):
+            if not waiting:
+                return outcomes
+            errors = await self._insert(scope, waiting)
+            outcomes |= {item.op.id: _outcome(errors.get(item.uuid)) for item in waiting}
+            written = [item for item in waiting if item.uuid not in errors]
+            held = await reads.versions(self._connection, scope, [item.uuid for item in written])
+            waiting = [item for item in written if held.get(item.uuid, -1) < item.op.version]
+        lowered = Transient(
+            "another writer keeps putting a lower version in its place", code="race"
+        )
+        return outcomes | {item.op.id: failed(lowered) for item in waiting}
+
+    async def _held(self, scope: Scope, items: Mapping[UUID, Stored]) -> Mapping[UUID, int]:
+        """What is there now. A server that lost its disk is given its collection and tenant again."""
+        try:
+            return await reads.versions(self._connection, scope, list(items))
+        except Unavailable:
+            raise
+        except Transient:
+            await schema.ensure(self._connection, scope)
+            return await reads.versions(self._connection, scope, list(items))
+
+    async def _insert(self, scope: Scope, items: Sequence[Stored]) -> Mapping[UUID, MemrelayError]:
+        """Write objects, and say which of them Weaviate did not take."""
+        data = self._connection.collection(scope).data
+        errors: dict[UUID, MemrelayError] = {}
+        for batch in _by_size(items):
+            try:
+                answer = await self._connection.call(
+                    data.insert_many([item.object for item in batch])
+                )
+            except AllRefused as error:
+                errors |= {item.uuid: error for item in batch}
+            else:
+                for index, refused in answer.errors.items():
+                    errors[batch[index].uuid] = Transient(refused.message, code="refused")
+        return errors
+
+
+def _outcome(error: MemrelayError | None) -> Outcome:
+    return APPLIED if error is None else failed(error)
+
+
+def _by_size(items: Sequence[Stored]) -> Iterator[list[Stored]]:
+    """Batches that a gRPC message holds with room to spare."""
+    batch: list[Stored] = []
+    size = 0
+    for item in items:
+        if batch and size + item.size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += item.size
+    if batch:
+        yield batch

@@ -1,0 +1,91 @@
+"""A load generator: keep-alive HTTP/1.1 over raw streams, in a process of its own.
+
+Reads one JSON from standard input ``{port, path, bodies, clients, seconds?, count?}``, prints one JSON
+``{requests, seconds, rate, p50_ms, p99_ms, statuses, answers?}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_load(**order: Any) -> dict[str, Any]:
+    """The report of a generator process that did ``order``."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load"],
+        input=json.dumps(order).encode(),
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        check=True,
+        timeout=300,
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+class Load:
+    """The clients of one order; each sends its next request when the answer to the last is there."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self._port = order["port"]
+        self._keep = bool(order.get("keep"))
+        head = f"POST {order['path']} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        self._requests = cycle(
+            f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode()
+            for body in order["bodies"]
+        )
+        self._clients = order["clients"]
+        self._left = order.get("count", 1 << 60)
+        self._seconds = order.get("seconds", 300.0)
+        self._times: list[float] = []
+        self._statuses: Counter[int] = Counter()
+        self._answers: list[str] = []
+
+    async def run(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        self._until = began + self._seconds
+        await asyncio.gather(*(self._client() for _ in range(self._clients)))
+        took = time.perf_counter() - began
+        self._times.sort()
+        count = len(self._times)
+        return {
+            "requests": count,
+            "seconds": round(took, 3),
+            "rate": round(count / took, 1),
+            "p50_ms": round(1000 * self._times[count // 2], 3),
+            "p99_ms": round(1000 * self._times[int(count * 0.99)], 3),
+            "statuses": dict(self._statuses),
+            "answers": self._answers,
+        }
+
+    async def _client(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        while self._left > 0 and time.perf_counter() < self._until:
+            self._left -= 1
+            began = time.perf_counter()
+            writer.write(next(self._requests))
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            body = await reader.readexactly(length)
+            self._times.append(time.perf_counter() - began)
+            self._statuses[int(head[9:12])] += 1
+            if self._keep:
+                self._answers.append(body.decode())
+        writer.close()
+        await writer.wait_closed()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(uvloop.run(Load(json.load(sys.stdin)).run())))

@@ -1,0 +1,70 @@
+"""One search over HTTP against the bare driver call with the same vector, filter and top_k."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from backends.registry import create_embedder
+from benchmarks.load import run_load
+from benchmarks.stack import Stack
+from benchmarks.texts import memories
+from memrelay.driver import Query
+from memrelay.filters import Compare
+from memrelay.times import now_us
+from memrelay.types import Scope
+from tests.service import Service
+
+TOP_K = 10
+MODEL = "local/wordllama"
+
+
+async def bare(stack: Stack, kind: str, queries: list[tuple[str, str]]) -> float:
+    """The median of a driver call, in milliseconds: one at a time, vectors made before."""
+    embedder = create_embedder(MODEL, {})
+    await embedder.open()
+    driver = stack.driver(kind)
+    await driver.open()
+    scope = Scope(namespace="default", source="default", space=embedder.space)
+    vectors = await embedder.embed([text for text, _ in queries])
+    times = []
+    for (_, user), vector in zip(queries, vectors, strict=True):
+        query = Query(
+            mode="semantic",
+            top_k=TOP_K,
+            now=now_us(),
+            vector=vector,
+            filter=Compare("user_id", "$eq", user),
+        )
+        began = time.perf_counter()
+        assert await driver.search(scope, query)
+        times.append(time.perf_counter() - began)
+    await driver.close()
+    await embedder.close()
+    return 1000 * sorted(times)[len(times) // 2]
+
+
+def measure(stack: Stack, service: Service, kind: str, *, rounds: int) -> dict[str, Any]:
+    """Medians in turn, over what the ingest benchmark left in the store."""
+    rows = memories(400, users=100, seed=100)
+    pairs = []
+    for _ in range(rounds):
+        queries = [(row["text"][:80], row["user_id"]) for row in rows]
+        bodies = [
+            json.dumps({"query": text, "user_id": user, "top_k": TOP_K, "mode": "semantic"})
+            for text, user in queries
+        ]
+        theirs = asyncio.run(bare(stack, kind, queries))
+        report = run_load(
+            port=service.port, path="/v1/search", bodies=bodies, clients=1, count=len(bodies)
+        )
+        assert set(report["statuses"]) == {"200"}, report["statuses"]
+        pairs.append((theirs, report["p50_ms"]))
+    ratios = sorted(ours / theirs for theirs, ours in pairs)
+    return {
+        "bare_p50_ms": [round(theirs, 3) for theirs, _ in pairs],
+        "memrelay_p50_ms": [ours for _, ours in pairs],
+        "ratio": round(ratios[len(ratios) // 2], 3),
+    }

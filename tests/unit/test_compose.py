@@ -1,0 +1,103 @@
+"""docker-compose.yml, as far as it can be checked without a daemon."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from memrelay.settings import load_settings
+from tests.servers import cannot_be_had
+
+_ROOT = Path(__file__).parents[2]
+_DEFAULT = re.compile(r"\$\{\w+:-([^}]*)\}")
+_COMPOSE: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text())
+_SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
+_PROFILES = sorted({name for service in _SERVICES.values() for name in service.get("profiles", [])})
+_OURS = [name for name, service in _SERVICES.items() if "build" in service]
+
+
+def _compose(*words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["docker", "compose", *words], cwd=_ROOT, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(words, 127, "", "no docker client is installed")
+
+
+def _configured(*options: str) -> str:
+    """What compose makes of the file: the names of the services that would run."""
+    if _compose("version").returncode != 0:
+        cannot_be_had("the docker client with its compose plugin is not installed")
+    done = _compose(*options, "config", "--services")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("profile", _PROFILES)
+def test_compose_accepts_every_profile(profile: str) -> None:
+    services = set(_configured("--profile", profile).split())
+    assert services >= {"api", "worker", "journal", "redis"}
+    assert {name for name in services if profile in _SERVICES[name].get("profiles", [])}
+
+
+def test_compose_without_a_profile_needs_redis_alone() -> None:
+    assert set(_configured().split()) == {"api", "worker", "journal", "redis"}
+
+
+def test_the_weaviate_file_brings_the_server_and_its_use() -> None:
+    options = ("--env-file", "deploy/weaviate.env")
+    assert "weaviate" in _configured(*options).split()
+    rendered = yaml.safe_load(_compose(*options, "config").stdout)
+    environment = rendered["services"]["worker"]["environment"]
+    assert environment["MEMRELAY_SOURCES__DEFAULT__DRIVERS"] == '["redis","weaviate"]'
+
+
+def test_every_port_is_published_on_loopback_alone() -> None:
+    published = [port for service in _SERVICES.values() for port in service.get("ports", [])]
+    assert len(published) == 5
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_whoever_is_waited_for_tells_when_it_is_healthy() -> None:
+    for service in _SERVICES.values():
+        for name in service.get("depends_on", {}):
+            assert "test" in _SERVICES[name]["healthcheck"]
+
+
+@pytest.mark.parametrize("name", _OURS)
+def test_the_settings_of_a_container_are_ours_and_valid(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in list(os.environ):
+        if variable.startswith(("MEMRELAY_", "REDIS_URL", "WEAVIATE_URL")):
+            monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)  # no memrelay.toml here
+    for variable, value in _SERVICES[name]["environment"].items():
+        monkeypatch.setenv(variable, _DEFAULT.sub(r"\1", value))
+
+    settings = load_settings()
+
+    assert settings.host == "0.0.0.0"
+    assert settings.sources["default"].drivers == ["redis"]
+    assert settings.drivers["weaviate"]["grpc_port"] == "50051"
+    assert settings.journal_url != settings.drivers["redis"]["url"]
+
+
+def test_the_journal_is_durable_and_never_evicts() -> None:
+    command = " ".join(_SERVICES["journal"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+
+
+def test_containers_run_as_an_ordinary_user_with_the_tested_lock() -> None:
+    dockerfile = (_ROOT / "deploy/Dockerfile").read_text()
+    runtime = dockerfile.rpartition("FROM ")[2]
+    assert re.search(r"^USER 10001$", runtime, re.MULTILINE)
+    assert "--require-hashes -r requirements.lock" in dockerfile
