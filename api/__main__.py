@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ from memrelay.settings import Settings, load_settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BACKLOG = 2048
+GC_THRESHOLD = 20_000
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -59,6 +61,9 @@ async def serve(settings: Settings) -> None:
         logging.getLogger("memrelay.api").info(
             "accepting on http://%s:%d (no API key: loopback only)", settings.host, settings.port
         )
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: only requests are worth looking through
+        gc.set_threshold(GC_THRESHOLD)
         await uvicorn.Server(config).serve(sockets=[listening])
 
 

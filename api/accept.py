@@ -23,7 +23,7 @@ from memrelay.jobs import Job, JobId, deliver_queue
 from memrelay.times import now_us
 from memrelay.types import Lane, vector_to_bytes
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 DEFAULT_WAIT = 5.0
 MAX_WAIT = 60.0
 
@@ -146,6 +146,8 @@ async def _waited(state: State, namespace: str, job_id: str, seconds: float) -> 
 
 def _wait_seconds(request: Request) -> float:
     """``?wait=stored&timeout=5s`` in seconds; 0 without ``wait``."""
+    if not request.scope["query_string"]:
+        return 0.0
     wanted = request.query_params.get("wait")
     if wanted is None:
         return 0.0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,17 +38,25 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
-        sane = 0 < len(given) <= REQUEST_ID_MAX and given.isascii() and given.isalnum()
-        id = given if sane else uuid4().hex.encode()
+        id = _given_id(scope) or os.urandom(12).hex().encode()
         scope["request_id"] = id.decode()
+        header = (b"x-request-id", id)
 
         async def stamped(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", id)]
+                message["headers"].append(header)
             await send(message)
 
         await self._app(scope, receive, stamped)
+
+
+def _given_id(scope: Scope) -> bytes | None:
+    """The caller's id if it is short and plain."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            sane: bool = 0 < len(value) <= REQUEST_ID_MAX and value.isalnum()
+            return value if sane else None
+    return None
 
 
 @asynccontextmanager
@@ -90,9 +98,11 @@ def create(state: State) -> FastAPI:
         description="Memories for AI agents: queued writes that can be checked, replicated searches.",
     )
     app.state.memrelay = state
-    for module in (imports, accept, read, search, jobs):
-        app.include_router(module.router, prefix="/v1")
-    app.include_router(health.router)
+    for module in (accept, search, imports, read, jobs):
+        app.router.routes += (
+            module.router.routes
+        )  # include_router would cost every request a detour
+    app.router.routes += health.router.routes
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestId)

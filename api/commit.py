@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from memrelay.batching import pack
 from memrelay.errors import MemrelayError
 
 log = logging.getLogger("memrelay.api")
+PAUSE = 0.002
 Announce = Callable[[str, int], None]
 
 
@@ -35,8 +37,8 @@ Pending = tuple[Entry, asyncio.Future[Entered]]
 class GroupCommit:
     """Enters the requests in flight together, in one script call, then announces their envelopes.
 
-    A request that finds nobody waiting is entered at once; under load a commit gathers for
-    ``linger`` seconds first.
+    A request that finds nobody waiting is entered at once; under load a commit gathers first, for
+    ``linger`` seconds or until nothing has arrived for ``PAUSE``.
     """
 
     def __init__(self, journal: Journal, announce: Announce, *, linger: float) -> None:
@@ -75,8 +77,16 @@ class GroupCommit:
                 if not isinstance(error, MemrelayError):
                     log.exception("a group commit failed")
                 _fail(batch, error)
-            if self._pending and self._linger:
-                await asyncio.sleep(self._linger)
+            if self._pending:
+                await self._gather_more()
+
+    async def _gather_more(self) -> None:
+        """Up to ``linger`` seconds, as long as requests keep arriving."""
+        until = time.monotonic() + self._linger
+        seen = 0
+        while len(self._pending) > seen and time.monotonic() < until:
+            seen = len(self._pending)
+            await asyncio.sleep(PAUSE)
 
     async def _commit(self, batch: Sequence[Pending]) -> None:
         groups = _grouped(batch)

@@ -27,7 +27,7 @@ from memrelay.errors import MemrelayError
 from memrelay.jobs import JobId, deliver_queue
 from memrelay.times import now_us
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 LINE_BYTES = 256 * 1024
 TOTAL_BYTES = 1 << 30
 BATCH = 512
@@ -40,12 +40,13 @@ Line = tuple[int, bytes]
 
 @router.post("/memories/import", openapi_extra=ndjson_of(MemoryIn))
 async def import_memories(
-    request: Request, source: str = "default", from_line: int = 1
+    request: Request, source: str = "default", first_line: int = 1, from_line: int = 1
 ) -> Response:
     """Take in NDJSON, one memory a line, gzip allowed. Needs an ``Idempotency-Key``.
 
     A missing id is derived from the key and the line's number: sending the file again, whole or
-    ``from_line`` on, repeats nothing. Answers a line for each line, then a summary with the job.
+    ``from_line`` on, or in parts that say the number of their ``first_line``, repeats nothing.
+    Answers a line for each line, then a summary with the job.
     """
     state = state_of(request)
     key = request.headers.get("idempotency-key", "")
@@ -53,10 +54,12 @@ async def import_memories(
         raise Problem(
             422, "invalid", "An import needs an Idempotency-Key header of 1 to 256 characters."
         )
-    if from_line < 1:
-        raise Problem(422, "invalid", "The query parameter from_line is 1 or more.")
+    if min(from_line, first_line) < 1:
+        raise Problem(
+            422, "invalid", "The query parameters from_line and first_line are 1 or more."
+        )
     run = Import(state, state.source(source), namespace_of(request), key)
-    lines = numbered(decoded(request), first=1)
+    lines = numbered(decoded(request), first=first_line)
     return Ndjson(run.results(lines, from_line))
 
 
@@ -122,7 +125,13 @@ class Import:
                     group.create_task(self._enter(batch))
         except* (MemrelayError, Problem) as errors:
             problem = of(errors.exceptions[0])
-            ended = {"error": {"code": problem.code, "detail": problem.detail}}
+            ended = {
+                "error": {
+                    "status": problem.status,
+                    "code": problem.code,
+                    "detail": problem.detail,
+                }
+            }
         finally:
             self._summarize(ended)
 

@@ -11,7 +11,7 @@ from api.views import job_view
 from backends.journal.jobs import list_jobs, read_job
 from memrelay.jobs import JobId
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 MAX_LIMIT = 100
 
 

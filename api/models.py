@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -18,6 +18,7 @@ METADATA_DEPTH = 16
 EXACT_INTEGER = 2**53
 MAX_MEMORIES = 1000
 MAX_TOP_K = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def _clean(text: str) -> str:
@@ -31,7 +32,7 @@ def _clean(text: str) -> str:
 
 
 def _identifier(text: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    if _CONTROL.search(text):
         raise ValueError("holds a control character")
     return _clean(text)
 

@@ -22,7 +22,7 @@ from memrelay.fallback import Answer, first_answer
 from memrelay.times import now_us
 from memrelay.types import Scope
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 
 
 @router.get("/memories/{id:path}")

@@ -28,7 +28,7 @@ from memrelay.fusion import fuse
 from memrelay.times import now_us
 from memrelay.types import Hit, Scope, vector_to_bytes
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 CANDIDATES = 50
 
 

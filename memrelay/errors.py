@@ -8,7 +8,8 @@ MemrelayError
 ├── InvalidInput       the caller's request is wrong; ``pointer`` names the field (RFC 6901)
 ├── ConfigError        the settings are wrong; one line that says which and what to do
 └── ApiError           what the client raises for an answer of the service that is an error
-    ├── NotFound, Conflict, RateLimited, ServiceUnavailable
+    ├── InvalidRequest, Denied, NotFound, Conflict
+    └── RateLimited, ServiceUnavailable
 """
 
 from __future__ import annotations
@@ -74,15 +75,32 @@ class ConfigError(MemrelayError):
 
 
 class ApiError(MemrelayError):
-    """An answer of the service that is an error (RFC 9457). ``problem`` is its whole body."""
+    """An answer of the service that is an error (RFC 9457). ``problem`` is its whole body.
 
-    def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        super().__init__(
-            str(problem.get("detail") or problem.get("title") or f"HTTP {status}"),
-            code=str(problem.get("code", "error")),
-        )
+    ``retry_after`` is what the service asked for, in seconds. The message is one line: the problem's
+    detail, then each of its ``errors``.
+    """
+
+    def __init__(
+        self, status: int, problem: dict[str, Any], *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(_one_line(status, problem), code=str(problem.get("code", "error")))
         self.status = status
         self.problem = problem
+        self.retry_after = retry_after
+
+    @property
+    def errors(self) -> list[tuple[str, str]]:
+        """(RFC 6901 pointer, detail) for each field that is wrong."""
+        return _pointed(self.problem)
+
+
+class InvalidRequest(ApiError):
+    """400, 413, 415 or 422: the request is wrong as it is; ``errors`` name the fields."""
+
+
+class Denied(ApiError):
+    """401 or 403: no API key, a wrong one, or one without the scope."""
 
 
 class NotFound(ApiError):
@@ -94,12 +112,25 @@ class Conflict(ApiError):
 
 
 class RateLimited(ApiError):
-    """429; ``retry_after`` in seconds."""
-
-    retry_after: float | None = None
+    """429."""
 
 
 class ServiceUnavailable(ApiError):
-    """502, 503 or 504; ``retry_after`` in seconds."""
+    """502, 503 or 504."""
 
-    retry_after: float | None = None
+
+def _pointed(problem: dict[str, Any]) -> list[tuple[str, str]]:
+    found = problem.get("errors")
+    if not isinstance(found, list):
+        return []
+    return [
+        (str(item.get("pointer", "")), str(item.get("detail", "")))
+        for item in found
+        if isinstance(item, dict)
+    ]
+
+
+def _one_line(status: int, problem: dict[str, Any]) -> str:
+    detail = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
+    pointed = "; ".join(f"{pointer} {text}".strip() for pointer, text in _pointed(problem))
+    return f"{detail} {pointed}" if pointed else detail

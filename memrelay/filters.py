@@ -21,8 +21,10 @@ gets back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, Literal, cast
 
 from memrelay.errors import InvalidInput
@@ -56,6 +58,14 @@ class Compare:
     field: str
     op: Operator
     value: Scalar | tuple[Scalar, ...]
+    typed: frozenset[tuple[FieldType | None, Scalar]] = dataclass_field(
+        init=False, compare=False, repr=False
+    )
+    """The values with their types, so that ``$in`` costs the same for one and for a thousand."""
+
+    def __post_init__(self) -> None:
+        typed = frozenset((type_of(value), value) for value in self.values)
+        object.__setattr__(self, "typed", typed)
 
     @property
     def values(self) -> tuple[Scalar, ...]:
@@ -177,8 +187,10 @@ class _Parser:
             )
         if not isinstance(value, str | int | float | bool):
             raise InvalidInput("a string, a number or a boolean", pointer=pointer)
-        if isinstance(value, str) and len(value) > MAX_STRING:
-            raise InvalidInput(f"longer than {MAX_STRING} characters", pointer=pointer)
+        if isinstance(value, str):
+            _check_string(value, pointer)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InvalidInput("a finite number", pointer=pointer)
         if field == "created_at":
             if not isinstance(value, str):
                 raise InvalidInput(
@@ -195,6 +207,15 @@ class _Parser:
         return value
 
 
+def _check_string(value: str, pointer: str) -> None:
+    if len(value) > MAX_STRING:
+        raise InvalidInput(f"longer than {MAX_STRING} characters", pointer=pointer)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("half of a surrogate pair, which is not text", pointer=pointer) from None
+
+
 def matches(node: Filter | None, memory: Memory) -> bool:
     """The exact answer, for every driver."""
     match node:
@@ -206,8 +227,8 @@ def matches(node: Filter | None, memory: Memory) -> bool:
             return any(matches(child, memory) for child in children)
         case Not(child):
             return not matches(child, memory)
-        case Compare(field, op, value):
-            return _compare(field_of(memory, field), op, value)
+        case Compare():
+            return _compare(field_of(memory, node.field), node.op, node)
 
 
 def field_of(memory: Memory, field: str) -> Any:
@@ -219,31 +240,31 @@ def field_of(memory: Memory, field: str) -> Any:
     return None if isinstance(value, list | tuple) and not value else value
 
 
-def _compare(actual: Any, op: Operator, value: Scalar | tuple[Scalar, ...]) -> bool:
+def _compare(actual: Any, op: Operator, node: Compare) -> bool:
     match op:
         case "$exists":
-            return (actual is not None) == value
+            return (actual is not None) == node.value
         case "$ne" | "$nin":
-            return not _compare(actual, "$eq" if op == "$ne" else "$in", value)
+            return not _compare(actual, "$eq", node)
     if actual is None:
         return False
-    if op == "$in":
-        return any(_compare(actual, "$eq", item) for item in cast(tuple[Scalar, ...], value))
-    wanted = cast(Scalar, value)
     match op:
-        case "$eq":
-            elements = actual if isinstance(actual, list | tuple) else (actual,)
-            return any(_same(element, wanted) for element in elements)
+        case "$eq" | "$in":
+            return _among(actual, node)
         case "$contains":
             if isinstance(actual, str):
-                return isinstance(wanted, str) and wanted in actual
-            return isinstance(actual, list | tuple) and any(_same(e, wanted) for e in actual)
-    return _ordered(actual, op, wanted)
+                return isinstance(node.value, str) and node.value in actual
+            return isinstance(actual, list | tuple) and _among(actual, node)
+    return _ordered(actual, op, node.value)
 
 
-def _same(actual: Any, wanted: Scalar) -> bool:
-    kind = type_of(actual)
-    return kind is not None and kind == type_of(wanted) and bool(actual == wanted)
+def _among(actual: Any, node: Compare) -> bool:
+    """One of the values is ``actual``, or one of its elements."""
+    elements = actual if isinstance(actual, list | tuple) else (actual,)
+    return any(
+        (kind := type_of(element)) is not None and (kind, element) in node.typed
+        for element in elements
+    )
 
 
 def _ordered(actual: Any, op: Operator, wanted: Any) -> bool:

@@ -125,8 +125,7 @@ class RedisDriver:
             await client.run([("VCARD", f"{self._settings.prefix}:probe")])
         except Permanent as error:
             raise ConfigError(
-                f"drivers.{self.name}.url: this server has no vector sets (VADD); "
-                f"give a Redis of version 8 or later ({error})"
+                f"drivers.{self.name}.url: needs Redis 8 or later, with vector sets ({error})"
             ) from error
 
     async def _check_layout(self, client: Client) -> None:

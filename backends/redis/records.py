@@ -59,11 +59,11 @@ def _needles(compare: Compare) -> _Clause:
         return ()
     spelled = [_spelling(value) for value in compare.values]
     if compare.op == "$contains":  # a part of a string too, so without the quotes
-        return tuple(text.strip('"').encode() for text in spelled)
-    if compare.field.startswith(METADATA):
+        spelled = [text.strip('"') for text in spelled]
+    elif compare.field.startswith(METADATA):
         key = json.dumps(compare.field[len(METADATA) :], ensure_ascii=False)
         spelled = [f"{key}:{text}" for text in spelled] + [f"{key}:["]
-    return tuple(text.encode() for text in spelled)
+    return tuple(text.encode(errors="surrogatepass") for text in spelled)
 
 
 def _spelling(value: Scalar) -> str:

@@ -67,6 +67,10 @@ def apply(connection: apsw.Connection, scope: Scope, ops: Sequence[Op]) -> dict[
 def _row(op: Op, dimensions: int) -> Row | Permanent:
     """The columns after ``scope``, or why there can be none."""
     if isinstance(op, Delete):
+        try:
+            op.id.encode()
+        except UnicodeEncodeError as error:
+            return Permanent(f"no text can hold this id: {error}", code="invalid")
         return (op.id, op.version, *[None] * 7)
     if len(op.vector) != dimensions * 4:
         message = f"a vector of {len(op.vector)} bytes in a space of {dimensions} dimensions"

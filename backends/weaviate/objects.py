@@ -37,7 +37,9 @@ RECORD, TEXT, DIGEST = "record", "text", "digest"
 SOURCE, OID, VERSION, DELETED = "source", "oid", "version", "deleted"
 CREATED_AT, EXPIRES_AT, TOKENS = "created_at", "expires_at", "kv"
 
-NEVER = 2**53 - 1
+LARGEST = 2**53 - 1
+"""Integers travel as doubles."""
+NEVER = LARGEST
 """``expires_at`` of what does not expire: an absent value would make a range false."""
 
 _IDENTITY = uuid.UUID("6f1d4f0e-5c43-5f0b-9d86-0f4bd1c1a7c2")
@@ -143,7 +145,7 @@ def stored(scope: Scope, op: Op) -> Stored:
         properties = _common(scope, op) | _searchable(op, scope.fields)
         return _stored(scope, op, properties, vector_from_bytes(op.vector))
     except (ValueError, TypeError) as error:
-        raise Permanent(f"not a memory that JSON can hold: {error}", code="encoding") from error
+        raise Permanent(f"not a memory that can be stored: {error}", code="encoding") from error
 
 
 def _stored(scope: Scope, op: Op, properties: dict[str, Any], vector: list[float] | None) -> Stored:
@@ -155,7 +157,13 @@ def _stored(scope: Scope, op: Op, properties: dict[str, Any], vector: list[float
 
 
 def _common(scope: Scope, op: Op) -> dict[str, Any]:
-    return {SOURCE: source_digest(scope), OID: to_oid(op.id), VERSION: op.version}
+    return {SOURCE: source_digest(scope), OID: to_oid(op.id), VERSION: _checked(op.version)}
+
+
+def _checked(number: int) -> int:
+    if abs(number) > LARGEST:
+        raise ValueError(f"{number} is beyond 2^53")
+    return number
 
 
 def _searchable(op: Upsert, fields: Mapping[str, FieldType]) -> dict[str, Any]:
@@ -171,8 +179,8 @@ def _searchable(op: Upsert, fields: Mapping[str, FieldType]) -> dict[str, Any]:
         TEXT: memory.text,
         DIGEST: memory_digest(record),
         DELETED: False,
-        CREATED_AT: memory.created_at,
-        EXPIRES_AT: NEVER if memory.expires_at is None else memory.expires_at,
+        CREATED_AT: _checked(memory.created_at),
+        EXPIRES_AT: _checked(NEVER if memory.expires_at is None else memory.expires_at),
         TOKENS: list(dict.fromkeys(_tokens(memory, number_fields(fields)))),
         **numbers,
     }

@@ -82,7 +82,8 @@ class Search:
                 found = await self._fetch(
                     self._where & Where.by_id().contains_any(uuids), len(uuids)
                 )
-                hits |= self._matching(found)
+                best = _best(hits | self._matching(found), self._query)
+                hits = {hit.memory.id: hit for hit in best}
         return hits
 
     def _matching(self, found: Sequence[Found]) -> Hits:

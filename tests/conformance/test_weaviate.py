@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
 
 import pytest
 
 from backends.weaviate import create
 from memrelay.driver import Driver
 from memrelay.testing.conformance import DriverConformance
-
-
-class Address(Protocol):
-    """What the fixture ``weaviate`` gives."""
-
-    url: str
-    grpc_port: int
+from tests.servers import Weaviate
 
 
 class TestWeaviate(DriverConformance):
     @pytest.fixture
-    async def driver(self, weaviate: Address) -> AsyncIterator[Driver]:
+    async def driver(self, weaviate: Weaviate) -> AsyncIterator[Driver]:
         driver = create("weaviate", {"url": weaviate.url, "grpc_port": weaviate.grpc_port})
         await driver.open()
         yield driver

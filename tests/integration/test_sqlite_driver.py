@@ -238,6 +238,11 @@ async def test_keyword_queries_of_every_kind(driver: Driver, text: str, found: b
     assert [hit.memory.id for hit in hits] == (["z"] if found else [])
 
 
+async def test_a_delete_of_an_impossible_id_fails_alone(driver: Driver) -> None:
+    outcomes = await driver.apply(SCOPE, [Delete("\ud83d", 1), Delete("a", 2)])
+    assert [outcomes[id].status for id in ("\ud83d", "a")] == ["failed", "applied"]
+
+
 async def test_a_foreign_cursor_is_refused(driver: Driver) -> None:
     for cursor in ("", "x", "x:y", "-1:a"):
         with pytest.raises(Permanent, match="not a cursor"):

@@ -1,0 +1,157 @@
+"""Importing NDJSON: read in parts that neither side must hold whole, each confirmed before the next."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from memrelay.client.http import Http, api_error
+from memrelay.errors import InvalidInput, ServiceUnavailable
+
+PART_LINES = 5000
+PART_BYTES = 4 << 20
+MOST_REFUSALS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A line that was not taken in, and why."""
+
+    line: int
+    code: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Imported:
+    """How far an import is: every line up to ``line`` has been accepted or refused for good.
+
+    ``read`` counts bytes up to there. ``refusals`` are the first ones; ``refused`` counts all.
+    ``job`` is the id of its job, None until a line was accepted.
+    """
+
+    line: int = 0
+    read: int = 0
+    accepted: int = 0
+    refused: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+    job: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some lines of an input, whole ones, and the number of the first."""
+
+    first: int
+    count: int
+    body: bytes
+
+
+def key_of_file(path: Path) -> str:
+    """An idempotency key that follows from the file's content: importing it again repeats nothing."""
+    with path.open("rb") as file:
+        return f"sha256-{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+async def import_lines(
+    http: Http,
+    parts: Iterator[Part],
+    *,
+    source: str,
+    key: str,
+    from_line: int,
+    progress: Callable[[Imported], None] | None,
+) -> Imported:
+    """Send the parts in order, from ``from_line`` on; ``progress`` is told after each."""
+    done = Imported(line=from_line - 1)
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        if part.first + part.count > from_line:
+            response = await http.request(
+                "POST",
+                "/v1/memories/import",
+                params={"source": source, "first_line": part.first, "from_line": from_line},
+                content=part.body,
+                headers={"Idempotency-Key": key, "Content-Type": "application/x-ndjson"},
+                check=_check_summary,
+            )
+            _add(done, response)
+            done.line = part.first + part.count - 1
+        done.read += len(part.body)
+        if progress is not None:
+            progress(done)
+    return done
+
+
+def parts_of(lines: Path | Iterable[str | bytes]) -> Iterator[Part]:
+    """The lines in parts of at most ``PART_LINES`` and about ``PART_BYTES``."""
+    if isinstance(lines, Path):
+        with lines.open("rb") as file:
+            yield from _parts(file)
+    else:
+        yield from _parts(_line(line) for line in lines)
+
+
+def _parts(lines: Iterable[bytes]) -> Iterator[Part]:
+    first, size, held = 1, 0, list[bytes]()
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if len(held) == PART_LINES or size >= PART_BYTES:
+            yield Part(first, len(held), b"".join(held))
+            first, size, held = first + len(held), 0, []
+    if held:
+        yield Part(first, len(held), b"".join(held))
+
+
+def _line(line: str | bytes) -> bytes:
+    raw = line.encode() if isinstance(line, str) else line
+    text = raw.removesuffix(b"\n")
+    if b"\n" in text:
+        raise InvalidInput("a line holds a line break: give one JSON object for each item")
+    return text + b"\n"
+
+
+def _check_summary(response: httpx.Response) -> None:
+    """An import that ended early is an error like any other, although its status was 200."""
+    summary = _summary(response)
+    if summary is None:
+        raise ServiceUnavailable(503, {"code": "cut_short", "detail": "The answer was cut short."})
+    if error := summary.get("error"):
+        raise api_error(int(error.get("status", 500)), dict(error))
+
+
+def _summary(response: httpx.Response) -> Mapping[str, Any] | None:
+    last = response.content.rstrip(b"\n").rpartition(b"\n")[2]
+    try:
+        summary = json.loads(last)["summary"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return summary if isinstance(summary, dict) else None
+
+
+def _add(done: Imported, response: httpx.Response) -> None:
+    summary = _summary(response) or {}
+    done.accepted += int(summary.get("accepted", 0))
+    done.refused += int(summary.get("refused", 0))
+    job = summary.get("job")
+    done.job = str(job["id"]) if job else done.job
+    if summary.get("refused") and len(done.refusals) < MOST_REFUSALS:
+        found = [_refusal(line) for line in response.content.splitlines() if b'"error"' in line]
+        done.refusals += [refusal for refusal in found if refusal is not None]
+        del done.refusals[MOST_REFUSALS:]
+
+
+def _refusal(line: bytes) -> Refusal | None:
+    result = json.loads(line)
+    error = result.get("error")
+    if "line" not in result or not isinstance(error, dict):
+        return None
+    pointed = [f"{e['pointer']} {e['detail']}".strip() for e in error.get("errors", [])]
+    return Refusal(result["line"], str(error["code"]), "; ".join(pointed) or str(error["detail"]))

@@ -1,0 +1,443 @@
+"""What is the Weaviate driver's own, on real servers; the contract is in tests/conformance."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from backends.weaviate import create
+from backends.weaviate.connection import Connection
+from backends.weaviate.driver import WeaviateDriver
+from backends.weaviate.errors import BY_STATUS, CLASSES
+from backends.weaviate.objects import collection_name, object_id, tenant_name
+from backends.weaviate.schema import ensure
+from backends.weaviate.settings import parse
+from backends.weaviate.writes import Writer
+from deploy.native.weaviate import WeaviateServer
+from memrelay.driver import Query
+from memrelay.errors import ConfigError, Permanent, Transient, Unavailable
+from memrelay.filters import matches, parse_filter
+from memrelay.testing.samples import NOW, SPACE, cosine, upsert, vector, vector_at
+from memrelay.types import Delete, Entry, Op, Scope, Space
+from tests.servers import Weaviate
+from weaviate import exceptions
+from weaviate.classes.config import Configure
+from weaviate.classes.data import DataObject
+
+URL = "http://127.0.0.1:8080"
+AXIS = vector("axis")
+
+
+@pytest.fixture
+async def driver(weaviate: Weaviate) -> AsyncIterator[WeaviateDriver]:
+    driver = create("wv", {"url": weaviate.url, "grpc_port": weaviate.grpc_port})
+    await driver.open()
+    yield driver
+    await driver.close()
+
+
+@pytest.fixture
+async def scope(driver: WeaviateDriver) -> AsyncIterator[Scope]:
+    """A scope in a collection of its own, gone afterwards."""
+    space = Space(f"test/{uuid.uuid4().hex}", SPACE.dimensions)
+    scope = Scope(namespace="acme", source="default", space=space)
+    await driver.ensure(scope)
+    yield scope
+    await driver._connection.client.collections.delete(collection_name(space))
+
+
+async def test_every_exception_of_the_client_is_judged() -> None:
+    known = {
+        kind
+        for _, kind in inspect.getmembers(exceptions, inspect.isclass)
+        if issubclass(kind, Exception) and kind.__module__ == exceptions.__name__
+    }
+    judged = {kind for kind in CLASSES if kind.__module__ == exceptions.__name__}
+    assert judged == known
+    assert all(issubclass(kind, Exception) for kind in CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"url": URL, "colour": "red"}, "colour"),
+        ({}, "url"),
+        ({"url": "127.0.0.1:8080"}, "url"),
+        ({"url": "http://127.0.0.1:port"}, "url"),
+        ({"url": "http://127.0.0.1:8080/v1"}, "url"),
+        ({"url": URL, "grpc_port": "50051"}, "grpc_port"),
+        ({"url": URL, "grpc_port": 8080}, "grpc_port"),
+        ({"url": URL, "api_key": ""}, "api_key"),
+        ({"url": URL, "timeout": 0}, "timeout"),
+        ({"url": URL, "timeout": True}, "timeout"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^drivers\.wv\.{key}: "):
+        create("wv", settings)
+
+
+async def test_an_unreachable_server_is_one_clear_line(unused_tcp_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    driver = create("wv", {"url": url})
+    with pytest.raises(Unavailable) as caught:
+        await driver.open()
+    assert url in str(caught.value)
+    assert "\n" not in str(caught.value)
+    await driver.close()
+
+
+async def test_a_closed_grpc_port_is_noticed_by_open_and_ping(
+    weaviate: Weaviate, driver: WeaviateDriver, unused_tcp_port: int
+) -> None:
+    wrong = create("wv", {"url": weaviate.url, "grpc_port": unused_tcp_port})
+    with pytest.raises(Unavailable):
+        await wrong.open()
+    await driver.ping()
+
+
+async def test_a_driver_that_is_not_open_says_so() -> None:
+    with pytest.raises(Unavailable, match="not open"):
+        await create("wv", {"url": URL}).ping()
+
+
+async def test_a_killed_server_fails_calls_fast_and_is_found_again(
+    weaviate_server_factory: Callable[[], WeaviateServer],
+) -> None:
+    server = weaviate_server_factory()
+    scope = Scope(namespace="acme", source="default", space=SPACE)
+    async with _opened(server) as driver:
+        await driver.ensure(scope)
+        ops: list[Op] = [upsert("a", version=1), upsert("b", version=2), Delete("c", 3)]
+        await driver.apply(scope, ops)
+        server.kill()
+        for call in _calls(driver, scope):
+            started = time.monotonic()
+            with pytest.raises(Unavailable):
+                await call()
+            assert time.monotonic() - started < 2
+        server.start()
+        assert await _until_served(driver, scope) < 5
+        entries = (await driver.scan(scope)).entries
+        assert [(e.id, e.version) for e in entries] == [("a", 1), ("b", 2), ("c", 3)]
+        assert len(await driver.search(scope, _nearest())) == 2
+
+
+async def test_a_call_in_flight_fails_when_the_server_is_killed(
+    weaviate_server_factory: Callable[[], WeaviateServer],
+) -> None:
+    server = weaviate_server_factory()
+    scope = Scope(namespace="acme", source="default", space=SPACE)
+    async with _opened(server) as driver:
+        await driver.ensure(scope)
+        server.freeze()
+        call = asyncio.ensure_future(driver.apply(scope, [upsert("a")]))
+        await asyncio.sleep(0.2)
+        server.kill()
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(3):
+                await call
+
+
+async def test_a_frozen_server_costs_no_more_than_the_timeout(
+    weaviate_server_factory: Callable[[], WeaviateServer],
+) -> None:
+    server = weaviate_server_factory()
+    scope = Scope(namespace="acme", source="default", space=SPACE)
+    async with _opened(server, timeout=1.0) as driver:
+        await driver.ensure(scope)
+        server.freeze()
+        for call in _calls(driver, scope):
+            started = time.monotonic()
+            with pytest.raises(Unavailable):
+                await call()
+            assert time.monotonic() - started < 1.5
+        server.thaw()
+        assert await _until_served(driver, scope) < 5
+
+
+async def test_a_collection_that_was_lost_is_made_again_by_the_next_apply(
+    driver: WeaviateDriver, scope: Scope
+) -> None:
+    await driver.apply(scope, [upsert("a")])
+    await driver._connection.client.collections.delete(collection_name(scope.space))
+    with pytest.raises(Transient):
+        await driver.get(scope, ["a"])
+    assert (await driver.apply(scope, [upsert("b")]))["b"].status == "applied"
+    assert set(await driver.get(scope, ["a", "b"])) == {"b"}
+
+
+async def test_a_collection_that_is_not_ours_is_refused(
+    driver: WeaviateDriver, scope: Scope
+) -> None:
+    collections = driver._connection.client.collections
+    name = collection_name(scope.space)
+    await collections.delete(name)
+    await collections.create(name, vector_config=Configure.Vectors.self_provided())
+    with pytest.raises(Permanent, match=name):
+        await driver.ensure(scope)
+
+
+async def test_many_drivers_declare_new_fields_at_once(weaviate: Weaviate, scope: Scope) -> None:
+    wide = replace(scope, fields={f"n{n}": "number" for n in range(5)})
+    async with _opened(weaviate) as one, _opened(weaviate) as two, _opened(weaviate) as three:
+        await asyncio.gather(*(each.ensure(wide) for each in (one, two, three) for _ in range(3)))
+        await one.apply(wide, [upsert("a", metadata={"n4": 2.5})])
+        assert (
+            await two.count(wide, parse_filter({"metadata.n4": {"$gt": 2}}, wide.fields), now=NOW)
+            == 1
+        )
+
+
+async def test_numbers_written_before_their_field_was_declared_are_found(
+    driver: WeaviateDriver, scope: Scope
+) -> None:
+    await driver.apply(scope, [upsert(f"old{n}", metadata={"n": n}) for n in range(4)])
+    declared = replace(scope, fields={"n": "number"})
+    await driver.ensure(declared)
+    await driver.apply(declared, [upsert(f"new{n}", metadata={"n": n}) for n in range(4)])
+    node = parse_filter({"metadata.n": {"$gte": 2}}, declared.fields)
+    hits = await driver.search(declared, replace(_nearest(), filter=node))
+    assert {hit.memory.id for hit in hits} == {"old2", "old3", "new2", "new3"}
+    assert await driver.count(declared, node, now=NOW) == 4
+
+
+async def test_what_the_server_refuses_fails_alone_and_is_not_logged(
+    driver: WeaviateDriver, scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stray vector of another length in the tenant makes Weaviate refuse ours."""
+    collection = driver._connection.collection(scope)
+    await collection.data.insert_many(
+        [DataObject(properties={"source": "stray"}, vector=[1.0] * 3)]
+    )
+    secret = upsert("secret", text="a canary in a coal mine", version=2)
+    with caplog.at_level(logging.DEBUG):
+        outcomes = await driver.apply(scope, [secret, Delete("gone", 3)])
+        alone = await driver.apply(scope, [secret])
+    assert outcomes["gone"].status == "applied"
+    for outcome in (outcomes["secret"], alone["secret"]):
+        assert outcome.status == "failed"
+        assert isinstance(outcome.error, Transient)
+    assert "canary" not in caplog.text
+    assert [entry.id for entry in (await driver.scan(scope)).entries] == ["gone"]
+
+
+async def test_numbers_beyond_a_double_fail_alone(driver: WeaviateDriver, scope: Scope) -> None:
+    ops = [upsert("far", created_at=2**60), upsert("high", version=2**53), upsert("good")]
+    outcomes = await driver.apply(scope, ops)
+    assert {id: outcome.status for id, outcome in outcomes.items()} == {
+        "far": "failed",
+        "high": "failed",
+        "good": "applied",
+    }
+    assert isinstance(outcomes["far"].error, Permanent)
+
+
+async def test_a_lower_version_written_by_another_process_meanwhile_is_written_over(
+    weaviate: Weaviate, driver: WeaviateDriver, scope: Scope
+) -> None:
+    rival = upsert("a", version=4, text="older")
+    seen: list[int] = []
+
+    async def interfere() -> None:
+        """Put the older version in the place of the newer one, as a process that read before would."""
+        client = driver._connection.collection(scope)
+        await client.data.delete_by_id(object_id(scope, "a"))
+        await driver.apply(scope, [rival])
+        seen.extend(e.version for e in (await driver.scan(scope)).entries)
+
+    settings = parse("late", {"url": weaviate.url, "grpc_port": weaviate.grpc_port})
+    connection = _Interrupted("late", settings, after=2, action=interfere)
+    await connection.open()
+    outcomes = await Writer(connection).apply(scope, [upsert("a", version=5, text="newer")])
+    await connection.close()
+    assert seen == [4]
+    assert outcomes["a"].status == "applied"
+    assert (await driver.get(scope, ["a"]))["a"].text == "newer"
+
+
+async def test_another_writer_that_never_gives_in_makes_the_apply_fail(
+    weaviate: Weaviate, driver: WeaviateDriver, scope: Scope
+) -> None:
+    async def interfere() -> None:
+        await driver._connection.collection(scope).data.delete_by_id(object_id(scope, "a"))
+
+    settings = parse("late", {"url": weaviate.url, "grpc_port": weaviate.grpc_port})
+    connection = _Interrupted("late", settings, after=2, action=interfere, every=2)
+    await connection.open()
+    outcomes = await Writer(connection).apply(scope, [upsert("a", version=5)])
+    await connection.close()
+    error = outcomes["a"].error
+    assert isinstance(error, Transient)
+    assert error.code == "race"
+
+
+async def test_more_than_weaviate_pages_through(driver: WeaviateDriver, scope: Scope) -> None:
+    """10,200 objects, where Weaviate answers 10,000 at most: half of them under one version."""
+    neighbour = replace(scope, source="other")
+    await driver.apply(neighbour, [upsert("a", source="other")])
+    ops = [
+        upsert(
+            f"m{n:05d}",
+            version=7 if n % 2 else 100 + n,
+            metadata={"topic": f"topic {n}"},
+            vector=vector_at(AXIS, 0.9 - n * 1e-4, n),
+        )
+        for n in range(10_200)
+    ]
+    declared = replace(scope, fields={"topic": "string"})
+    for start in range(0, len(ops), 512):
+        await driver.apply(declared, ops[start : start + 512])
+
+    expected = sorted((op.version, op.id) for op in ops)
+    assert [(e.version, e.id) for e in await _scanned(driver, declared, 1000)] == expected
+
+    node = parse_filter({"metadata.topic": {"$contains": " 1019"}}, declared.fields)
+    matching = [op for op in ops if matches(node, op.memory)]
+    assert len(matching) == 10
+    hits = await driver.search(declared, replace(_nearest(), top_k=20, filter=node))
+    assert [hit.memory.id for hit in hits] == [op.id for op in matching]
+    assert hits[0].score == pytest.approx(cosine(AXIS, matching[0].vector), abs=1e-6)
+    assert await driver.count(declared, node, now=NOW) == 10
+    assert await driver.count(declared, None, now=NOW) == 10_200
+
+    await driver.purge(declared)
+    assert await _scanned(driver, declared, 1000) == []
+    assert set(await driver.get(neighbour, ["a"])) == {"a"}
+
+
+async def test_a_page_that_ends_inside_one_version_goes_on_after_it(
+    driver: WeaviateDriver, scope: Scope
+) -> None:
+    ops = [upsert(f"{n:03d}", version=5 if n < 20 else n) for n in range(30)]
+    await driver.apply(scope, [*ops, Delete("first", 1)])
+    expected = [("first", 1), *((op.id, op.version) for op in ops)]
+    for size in (1, 4, 10, 19, 20, 21, 29, 31):
+        entries = await _scanned(driver, scope, size)
+        assert (size, [(e.id, e.version) for e in entries]) == (size, expected)
+
+
+async def test_a_cursor_of_somebody_else_is_refused(driver: WeaviateDriver, scope: Scope) -> None:
+    with pytest.raises(Permanent):
+        await driver.scan(scope, cursor="0-1")
+
+
+async def test_512_texts_of_64_kib_are_taken_and_given_back(
+    driver: WeaviateDriver, scope: Scope
+) -> None:
+    ops = [upsert(f"m{n}", version=n, text=f"word{n} " + "x\n" * 32768) for n in range(1, 513)]
+    outcomes = await driver.apply(scope, ops)
+    assert {outcome.status for outcome in outcomes.values()} == {"applied"}
+    got = await driver.get(scope, [op.id for op in ops])
+    assert all(got[op.id].text == op.memory.text for op in ops)
+    hits = await driver.search(scope, replace(_nearest(), top_k=512))
+    assert len(hits) == 512
+
+
+async def test_common_words_are_searched_for_in_every_language(
+    driver: WeaviateDriver, scope: Scope
+) -> None:
+    await driver.apply(scope, [upsert("who", text="Who is there"), upsert("no", text="zebra")])
+    query = Query(mode="keyword", text="the there who", top_k=5, now=NOW)
+    assert [hit.memory.id for hit in await driver.search(scope, query)] == ["who"]
+
+
+async def test_a_space_has_a_collection_and_a_namespace_a_tenant(
+    driver: WeaviateDriver, scope: Scope
+) -> None:
+    collection = driver._connection.client.collections.use(collection_name(scope.space))
+    await driver.ensure(replace(scope, namespace="other:ns", source="another"))
+    await ensure(driver._connection, replace(scope, source="third"))
+    tenants = await collection.tenants.get()
+    assert set(tenants) == {tenant_name(scope), tenant_name(replace(scope, namespace="other:ns"))}
+    config = await collection.config.get()
+    assert config.multi_tenancy_config.enabled
+
+
+def test_a_status_decides_where_the_class_does_not() -> None:
+    assert CLASSES[exceptions.WeaviateQueryError] is BY_STATUS
+
+
+class _Interrupted(Connection):
+    """A connection that lets ``action`` happen after its call number ``after``, and ``every`` so many."""
+
+    def __init__(
+        self,
+        *args: Any,
+        after: int,
+        action: Callable[[], Awaitable[None]],
+        every: int | None = None,
+    ) -> None:
+        super().__init__(*args)
+        self._left: int | None = after
+        self._action = action
+        self._every = every
+
+    async def call[T](self, work: Awaitable[T]) -> T:
+        result = await super().call(work)
+        if self._left is not None:
+            self._left -= 1
+            if self._left == 0:
+                self._left = self._every
+                await self._action()
+        return result
+
+
+@asynccontextmanager
+async def _opened(
+    server: Weaviate | WeaviateServer, **settings: Any
+) -> AsyncIterator[WeaviateDriver]:
+    driver = create("wv", {"url": server.url, "grpc_port": server.grpc_port, **settings})
+    await driver.open()
+    try:
+        yield driver
+    finally:
+        await driver.close()
+
+
+def _nearest() -> Query:
+    return Query(mode="semantic", vector=AXIS, top_k=50, now=NOW)
+
+
+def _calls(driver: WeaviateDriver, scope: Scope) -> Sequence[Callable[[], Awaitable[object]]]:
+    return (
+        driver.ping,
+        lambda: driver.ensure(scope),
+        lambda: driver.apply(scope, [upsert("d", version=9)]),
+        lambda: driver.get(scope, ["a"]),
+        lambda: driver.search(scope, _nearest()),
+        lambda: driver.scan(scope),
+        lambda: driver.count(scope, None, now=NOW),
+        lambda: driver.purge(scope),
+    )
+
+
+async def _until_served(driver: WeaviateDriver, scope: Scope) -> float:
+    """Seconds until a search succeeds."""
+    started = time.monotonic()
+    while True:
+        try:
+            await driver.search(scope, _nearest())
+        except Transient:
+            assert time.monotonic() - started < 20
+            await asyncio.sleep(0.05)
+        else:
+            return time.monotonic() - started
+
+
+async def _scanned(driver: WeaviateDriver, scope: Scope, limit: int) -> list[Entry]:
+    page = await driver.scan(scope, limit=limit)
+    entries = list(page.entries)
+    while page.cursor is not None:
+        page = await driver.scan(scope, cursor=page.cursor, limit=limit)
+        entries += page.entries
+    return entries
