@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.body import parse_json, read_json, validate
 from api.commit import Entry
+from api.direct import Direct
 from api.models import DeleteIn, MemoriesIn, MemoryIn
 from api.openapi import body_of
 from api.problems import Problem, invalid
@@ -23,7 +24,7 @@ from memrelay.jobs import Job, JobId, deliver_queue
 from memrelay.times import now_us
 from memrelay.types import Lane, vector_to_bytes
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=Direct)
 DEFAULT_WAIT = 5.0
 MAX_WAIT = 60.0
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import accept, health, jobs, openapi, problems, read, search
@@ -98,11 +99,10 @@ def create(state: State) -> FastAPI:
         description="Memories for AI agents: queued writes that can be checked, replicated searches.",
     )
     app.state.memrelay = state
-    for module in (accept, search, imports, read, jobs):
-        app.router.routes += (
-            module.router.routes
-        )  # include_router would cost every request a detour
-    app.router.routes += health.router.routes
+    routes: list[BaseRoute] = []
+    for module in (accept, search, imports, read, jobs, health):
+        routes += module.router.routes
+    app.router.routes[:0] = routes  # include_router would cost every request a detour
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestId)

@@ -10,18 +10,19 @@ from pydantic import BaseModel, ValidationError
 
 from api.problems import Problem, from_validation
 
+JSON = b"application/json"
+
 
 async def read_json(request: Request, limit: int) -> bytes:
     """The whole body of a JSON request; 415 for another type, 413 as soon as it is over ``limit`` bytes.
 
     Asking for the type also keeps a web page elsewhere from posting here without a preflight.
     """
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    if kind.lower() != "application/json":
-        raise Problem(415, "unsupported_media_type", "Send Content-Type: application/json.")
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+    for name, value in request.scope["headers"]:
+        if name == b"content-type" and value.partition(b";")[0].strip().lower() != JSON:
+            raise Problem(415, "unsupported_media_type", "Send Content-Type: application/json.")
+        if name == b"content-length" and int(value) > limit:
+            raise _too_large(limit)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from api.accept import to_put
 from api.body import parse_json, validate
 from api.commit import Entry
+from api.direct import Direct
 from api.models import MemoryIn
 from api.openapi import ndjson_of
 from api.problems import Problem, of
@@ -27,7 +28,7 @@ from memrelay.errors import MemrelayError
 from memrelay.jobs import JobId, deliver_queue
 from memrelay.times import now_us
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=Direct)
 LINE_BYTES = 256 * 1024
 TOTAL_BYTES = 1 << 30
 BATCH = 512

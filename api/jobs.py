@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from api.direct import Direct
 from api.problems import Problem, not_found
 from api.state import namespace_of, state_of
 from api.views import job_view
 from backends.journal.jobs import list_jobs, read_job
 from memrelay.jobs import JobId
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=Direct)
 MAX_LIMIT = 100
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from memrelay.errors import InvalidInput
@@ -57,8 +57,10 @@ def _microseconds(value: Any) -> Any:
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    if not value:
+        return value
     _check_value(value, 1)
-    if len(json.dumps(value, ensure_ascii=False).encode()) > METADATA_BYTES:
+    if len(msgspec.json.encode(value)) > METADATA_BYTES:
         raise ValueError(f"is larger than {METADATA_BYTES} bytes")
     return value
 

@@ -9,6 +9,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api.body import read_model
+from api.direct import Direct
 from api.models import CountIn
 from api.openapi import body_of
 from api.problems import not_found
@@ -22,7 +23,7 @@ from memrelay.fallback import Answer, first_answer
 from memrelay.times import now_us
 from memrelay.types import Scope
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=Direct)
 
 
 @router.get("/memories/{id:path}")

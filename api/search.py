@@ -11,6 +11,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api.body import read_model
+from api.direct import Direct
 from api.models import Mode, SearchIn
 from api.openapi import body_of
 from api.problems import Problem, invalid, not_found
@@ -28,7 +29,7 @@ from memrelay.fusion import fuse
 from memrelay.times import now_us
 from memrelay.types import Hit, Scope, vector_to_bytes
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=Direct)
 CANDIDATES = 50
 
 

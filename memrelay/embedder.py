@@ -24,6 +24,7 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str]) -> list[bytes]:
         """Float32 bytes for each text, in the order of ``texts``.
 
-        Each is of the space's dimension, finite and not zero (the worker checks it again). Raises ``Transient`` or ``Permanent`` for the whole call.
+        Each is of the space's dimension, finite and not zero (the worker checks it again). Raises
+        ``Transient`` or ``Permanent`` for the whole call.
         """
         ...

@@ -1,7 +1,7 @@
 """Every error of memrelay, in one tree. The class decides what happens next; nobody matches on text.
 
 MemrelayError
-├── Transient          may succeed later: retried with backoff (``retry_after`` in seconds, if the peer said so)
+├── Transient          may succeed later: retried with backoff, ``retry_after`` seconds if the peer said so
 │   └── Unavailable    the peer cannot be reached or refuses everybody
 ├── Permanent          will never succeed as it is: isolated, reported, dead-lettered
 │   └── Unsupported    a capability that the driver does not declare

@@ -99,9 +99,8 @@ class Keys:
 
 
 def user_partition(user_id: str) -> str:
-    """The name of a user's partition; a name for every string that a filter can hold."""
-    encoded = user_id.encode(errors="surrogatepass")
-    return "u" + hashlib.blake2b(encoded, digest_size=16).hexdigest()
+    """The name of a user's partition."""
+    return "u" + hashlib.blake2b(user_id.encode(), digest_size=16).hexdigest()
 
 
 def keys_of(settings: Settings, scope: Scope) -> Keys:

@@ -63,7 +63,7 @@ def _needles(compare: Compare) -> _Clause:
     elif compare.field.startswith(METADATA):
         key = json.dumps(compare.field[len(METADATA) :], ensure_ascii=False)
         spelled = [f"{key}:{text}" for text in spelled] + [f"{key}:["]
-    return tuple(text.encode(errors="surrogatepass") for text in spelled)
+    return tuple(text.encode() for text in spelled)
 
 
 def _spelling(value: Scalar) -> str:

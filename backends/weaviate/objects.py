@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -31,11 +31,14 @@ from memrelay.types import (
     memory_from_json,
     memory_to_json,
     vector_from_bytes,
+    vector_to_bytes,
 )
 
 RECORD, TEXT, DIGEST = "record", "text", "digest"
 SOURCE, OID, VERSION, DELETED = "source", "oid", "version", "deleted"
 CREATED_AT, EXPIRES_AT, TOKENS = "created_at", "expires_at", "kv"
+SCALE = "scale"
+"""1 or 2: what the stored vector is multiplied by, which is exact and changes no angle."""
 
 LARGEST = 2**53 - 1
 """Integers travel as doubles."""
@@ -43,6 +46,8 @@ NEVER = LARGEST
 """``expires_at`` of what does not expire: an absent value would make a range false."""
 
 _IDENTITY = uuid.UUID("6f1d4f0e-5c43-5f0b-9d86-0f4bd1c1a7c2")
+MARKER = uuid.uuid5(_IDENTITY, "flush")
+"""An object without any property in each tenant, which no query sees; see writes.py."""
 
 Row = Mapping[str, Any]
 """The properties of an object, as far as they were asked for."""
@@ -53,13 +58,19 @@ class Stored:
     """An op in the form in which Weaviate takes it, and about how many bytes that is."""
 
     op: Op
-    object: DataObject[Any, Any]
+    uuid: uuid.UUID
+    properties: Row
+    vector: Sequence[float] | None
     size: int
 
-    @property
-    def uuid(self) -> uuid.UUID:
-        assert isinstance(self.object.uuid, uuid.UUID)
-        return self.object.uuid
+    def over(self, held: Row | None) -> DataObject[Any, Any]:
+        """The object to write in the place of ``held``, with a vector that differs from its vector."""
+        if self.vector is None:
+            return DataObject(properties=self.properties, uuid=self.uuid)
+        scale = 2 if held is not None and held[SCALE] == 1 else 1
+        vector = [scale * value for value in self.vector]
+        properties = {**self.properties, SCALE: scale}
+        return DataObject(properties=properties, uuid=self.uuid, vector=vector)
 
 
 def hexdigest(text: str) -> str:
@@ -152,8 +163,7 @@ def _stored(scope: Scope, op: Op, properties: dict[str, Any], vector: list[float
     size = 1024 + 4 * len(vector or ())
     size += sum(len(value) for value in properties.values() if isinstance(value, str))
     size += sum(len(token) for token in properties.get(TOKENS, ()))
-    data = DataObject(properties=properties, uuid=object_id(scope, op.id), vector=vector)
-    return Stored(op, data, size)
+    return Stored(op, object_id(scope, op.id), properties, vector, size)
 
 
 def _common(scope: Scope, op: Op) -> dict[str, Any]:
@@ -205,6 +215,12 @@ def _tokens(memory: Memory, numbers: Iterable[str]) -> Iterator[str]:
 def to_memory(scope: Scope, row: Row) -> Memory:
     """The memory of a live object's ``RECORD`` and ``VERSION``."""
     return memory_from_json(row[RECORD], source=scope.source, version=row[VERSION])
+
+
+def to_vector(row: Row, stored: Iterable[float]) -> bytes:
+    """The vector as it was given, of an object's ``SCALE`` and its vector."""
+    scale = row[SCALE]
+    return vector_to_bytes(value / scale for value in stored)
 
 
 def to_entry(row: Row) -> Entry:

@@ -14,7 +14,9 @@ from backends.weaviate.objects import (
     DIGEST,
     OID,
     RECORD,
+    SCALE,
     VERSION,
+    Row,
     object_id,
     to_entry,
     to_memory,
@@ -29,18 +31,16 @@ ENTRIES_AT_ONCE = 5000
 """Weaviate answers no more than 10,000 objects at once."""
 
 
-async def versions(
-    connection: Connection, scope: Scope, uuids: Sequence[UUID]
-) -> Mapping[UUID, int]:
-    """The stored version of each object that is there, tombstones too."""
+async def held(connection: Connection, scope: Scope, uuids: Sequence[UUID]) -> Mapping[UUID, Row]:
+    """Version, scale and kind of each object that is there, tombstones too."""
     if not uuids:
         return {}
     found = await connection.call(
         connection.collection(scope).query.fetch_objects_by_ids(
-            uuids, limit=len(uuids), return_properties=[VERSION]
+            uuids, limit=len(uuids), return_properties=[VERSION, DELETED, SCALE]
         )
     )
-    return {object.uuid: object.properties[VERSION] for object in found.objects}
+    return {object.uuid: object.properties for object in found.objects}
 
 
 async def get(connection: Connection, scope: Scope, ids: Sequence[str]) -> Mapping[str, Memory]:

@@ -74,6 +74,7 @@ def _properties() -> list[Property]:
             index_searchable=True,
             tokenization=Tokenization.WORD,
         ),
+        Property(name=objects.SCALE, data_type=DataType.INT, index_filterable=False),
         _hex(objects.SOURCE, DataType.TEXT),
         _hex(objects.OID, DataType.TEXT),
         _hex(objects.TOKENS, DataType.TEXT_ARRAY),

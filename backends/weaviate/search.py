@@ -13,13 +13,13 @@ from weaviate.collections.classes.internal import Object
 from backends.weaviate.conditions import live
 from backends.weaviate.connection import Collection, Connection
 from backends.weaviate.errors import TooLarge
-from backends.weaviate.objects import RECORD, TEXT, VERSION, object_id, to_memory
+from backends.weaviate.objects import RECORD, SCALE, TEXT, VERSION, object_id, to_memory, to_vector
 from backends.weaviate.reads import RECORDS_AT_ONCE
 from backends.weaviate.walk import Walk
 from memrelay.driver import Query
 from memrelay.errors import Permanent
 from memrelay.filters import matches
-from memrelay.types import Hit, Scope, vector_from_bytes, vector_to_bytes
+from memrelay.types import Hit, Scope, vector_from_bytes
 
 Found = Object[Any, Any]
 Hits = dict[str, Hit]
@@ -111,7 +111,7 @@ class Search:
                 limit=limit,
                 include_vector=query.include_vector,
                 return_metadata=MetadataQuery(distance=True),
-                return_properties=[RECORD, VERSION],
+                return_properties=[RECORD, VERSION, SCALE],
             )
             return (await self._connection.call(near)).objects
         words = self._collection.query.bm25(
@@ -121,7 +121,7 @@ class Search:
             limit=limit,
             include_vector=query.include_vector,
             return_metadata=MetadataQuery(score=True),
-            return_properties=[RECORD, VERSION],
+            return_properties=[RECORD, VERSION, SCALE],
         )
         return (await self._connection.call(words)).objects
 
@@ -143,4 +143,4 @@ def _score(object: Found) -> float:
 
 def _vector(object: Found) -> bytes | None:
     vector: Any = object.vector.get("default")
-    return None if vector is None else vector_to_bytes(vector)
+    return None if vector is None else to_vector(object.properties, vector)

@@ -5,6 +5,14 @@ that is replaced. Another process may write between our read and our insert; wha
 read again, and written again where a lower version has taken its place. One order stays open: the other
 process reads before we write, writes a lower version after we looked, and has nothing to see itself.
 Leases keep two workers off one envelope; for the rest there is the recheck list, and reconcile.
+
+What Weaviate 1.39 does to a batch in a crash (kill -9, measured; see weaviate#3285 and #4262):
+
+- It writes out its logs while the workers are still adding vectors, so the last of an acknowledged batch
+  are lost to searches, though not as objects. The next batch writes them out: hence the marker.
+- Of a batch under way, objects may survive without their entries in the indexes, and an object that is
+  written again as it is, or with the same vector, is not indexed again. So a vector is always written
+  other than it was (``SCALE``), and a tombstone that replaces a tombstone is removed first.
 """
 
 from __future__ import annotations
@@ -12,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
+from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter as Where
 
 from backends.weaviate import reads, schema
@@ -19,10 +28,20 @@ from backends.weaviate.conditions import in_source
 from backends.weaviate.connection import Connection
 from backends.weaviate.errors import AllRefused
 from backends.weaviate.exclusive import Exclusive
-from backends.weaviate.objects import OID, Stored, from_oid, object_id, stored
+from backends.weaviate.objects import (
+    DELETED,
+    MARKER,
+    OID,
+    VERSION,
+    Row,
+    Stored,
+    from_oid,
+    object_id,
+    stored,
+)
 from backends.weaviate.walk import START, Walk
 from memrelay.errors import MemrelayError, Permanent, Transient, Unavailable
-from memrelay.types import APPLIED, STALE, Op, Outcome, Scope, failed
+from memrelay.types import APPLIED, STALE, Delete, Op, Outcome, Scope, failed
 
 ROUNDS = 3
 """How often an object is written before an apply gives up on one that others keep lowering."""
@@ -30,6 +49,7 @@ BATCH_BYTES = 16 << 20
 DELETED_AT_ONCE = 1000
 
 Outcomes = dict[str, Outcome]
+Held = Mapping[UUID, Row]
 
 
 class Writer:
@@ -57,66 +77,88 @@ class Writer:
 
     async def purge(self, scope: Scope) -> None:
         """By ids, since one deletion by source takes 10,000 objects and 5 s, which is too long a call."""
-        collection = self._connection.collection(scope)
-        walk = Walk(self._connection, collection, in_source(scope), [])
+        walk = Walk(self._connection, self._connection.collection(scope), in_source(scope), [])
         while True:
             rows, _ = await walk.page(START, DELETED_AT_ONCE)
             if not rows:
                 return
-            uuids = [object_id(scope, from_oid(row[OID])) for row in rows]
-            done = await self._connection.call(
-                collection.data.delete_many(where=Where.by_id().contains_any(uuids))
-            )
-            if done.failed:
-                raise Transient(f"{done.failed} objects could not be deleted", code="purge")
+            await self._remove(scope, [object_id(scope, from_oid(row[OID])) for row in rows])
 
     async def _apply(self, scope: Scope, items: Mapping[UUID, Stored]) -> Outcomes:
         held = await self._held(scope, items)
         outcomes: Outcomes = {}
         waiting = []
         for uuid, item in items.items():
-            if held.get(uuid, item.op.version) > item.op.version:
+            if uuid in held and held[uuid][VERSION] > item.op.version:
                 outcomes[item.op.id] = STALE
             else:
                 waiting.append(item)
         for _ in range(ROUNDS):
             if not waiting:
                 return outcomes
-            errors = await self._insert(scope, waiting)
+            errors = await self._write(scope, waiting, held)
             outcomes |= {item.op.id: _outcome(errors.get(item.uuid)) for item in waiting}
             written = [item for item in waiting if item.uuid not in errors]
-            held = await reads.versions(self._connection, scope, [item.uuid for item in written])
-            waiting = [item for item in written if held.get(item.uuid, -1) < item.op.version]
+            held = await reads.held(self._connection, scope, [item.uuid for item in written])
+            waiting = [item for item in written if _is_lower(held.get(item.uuid), item)]
         lowered = Transient(
             "another writer keeps putting a lower version in its place", code="race"
         )
         return outcomes | {item.op.id: failed(lowered) for item in waiting}
 
-    async def _held(self, scope: Scope, items: Mapping[UUID, Stored]) -> Mapping[UUID, int]:
+    async def _held(self, scope: Scope, items: Mapping[UUID, Stored]) -> Held:
         """What is there now. A server that lost its disk is given its collection and tenant again."""
         try:
-            return await reads.versions(self._connection, scope, list(items))
+            return await reads.held(self._connection, scope, list(items))
         except Unavailable:
             raise
         except Transient:
             await schema.ensure(self._connection, scope)
-            return await reads.versions(self._connection, scope, list(items))
+            return await reads.held(self._connection, scope, list(items))
 
-    async def _insert(self, scope: Scope, items: Sequence[Stored]) -> Mapping[UUID, MemrelayError]:
-        """Write objects, and say which of them Weaviate did not take."""
-        data = self._connection.collection(scope).data
+    async def _write(
+        self, scope: Scope, items: Sequence[Stored], held: Held
+    ) -> Mapping[UUID, MemrelayError]:
+        """Write objects in the place of what is held, and say which of them Weaviate did not take."""
+        await self._remove(scope, [item.uuid for item in items if _is_tombstone_again(item, held)])
         errors: dict[UUID, MemrelayError] = {}
         for batch in _by_size(items):
-            try:
-                answer = await self._connection.call(
-                    data.insert_many([item.object for item in batch])
-                )
-            except AllRefused as error:
-                errors |= {item.uuid: error for item in batch}
-            else:
-                for index, refused in answer.errors.items():
-                    errors[batch[index].uuid] = Transient(refused.message, code="refused")
-        return errors
+            refused = await self._insert(scope, [item.over(held.get(item.uuid)) for item in batch])
+            errors |= {batch[index].uuid: error for index, error in refused.items()}
+        marker = await self._insert(scope, [DataObject(properties={}, uuid=MARKER)])
+        return errors | {item.uuid: error for error in marker.values() for item in items}
+
+    async def _insert(
+        self, scope: Scope, objects: Sequence[DataObject[Row, None]]
+    ) -> Mapping[int, MemrelayError]:
+        """What was refused, by its index."""
+        data = self._connection.collection(scope).data
+        try:
+            answer = await self._connection.call(data.insert_many(objects))
+        except AllRefused as error:
+            return dict.fromkeys(range(len(objects)), error)
+        return {
+            index: Transient(refused.message, code="refused")
+            for index, refused in answer.errors.items()
+        }
+
+    async def _remove(self, scope: Scope, uuids: Sequence[UUID]) -> None:
+        if not uuids:
+            return
+        data = self._connection.collection(scope).data
+        done = await self._connection.call(
+            data.delete_many(where=Where.by_id().contains_any(uuids))
+        )
+        if done.failed:
+            raise Transient(f"{done.failed} objects could not be removed", code="remove")
+
+
+def _is_lower(held: Row | None, item: Stored) -> bool:
+    return held is None or held[VERSION] < item.op.version
+
+
+def _is_tombstone_again(item: Stored, held: Held) -> bool:
+    return isinstance(item.op, Delete) and item.uuid in held and held[item.uuid][DELETED]
 
 
 def _outcome(error: MemrelayError | None) -> Outcome:

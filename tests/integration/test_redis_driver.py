@@ -226,14 +226,6 @@ async def test_an_id_that_holds_another_type_fails_without_harm_to_other_partiti
     assert isinstance(outcomes["b"].error, Permanent)
 
 
-@pytest.mark.parametrize("field", ["user_id", "session_id", "tags", "metadata.k"])
-async def test_a_filter_with_half_a_surrogate_pair_finds_nothing(
-    driver: RedisDriver, scope: Scope, field: str
-) -> None:
-    await driver.apply(scope, [upsert("a")])
-    assert await ids(driver, scope, {field: "\ud800"}) == []
-
-
 async def test_a_delete_wins_over_the_upsert_of_its_own_version(
     driver: RedisDriver, scope: Scope
 ) -> None:

@@ -13,6 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from weaviate import exceptions
+from weaviate.classes.config import Configure
+from weaviate.classes.data import DataObject
 
 from backends.weaviate import create
 from backends.weaviate.connection import Connection
@@ -29,9 +32,6 @@ from memrelay.filters import matches, parse_filter
 from memrelay.testing.samples import NOW, SPACE, cosine, upsert, vector, vector_at
 from memrelay.types import Delete, Entry, Op, Scope, Space
 from tests.servers import Weaviate
-from weaviate import exceptions
-from weaviate.classes.config import Configure
-from weaviate.classes.data import DataObject
 
 URL = "http://127.0.0.1:8080"
 AXIS = vector("axis")
@@ -107,14 +107,14 @@ async def test_a_closed_grpc_port_is_noticed_by_open_and_ping(
 
 async def test_a_driver_that_is_not_open_says_so() -> None:
     with pytest.raises(Unavailable, match="not open"):
-        await create("wv", {"url": URL}).ping()
+        await create("wv", {"url": URL}).get(_scope(), ["a"])
 
 
 async def test_a_killed_server_fails_calls_fast_and_is_found_again(
     weaviate_server_factory: Callable[[], WeaviateServer],
 ) -> None:
     server = weaviate_server_factory()
-    scope = Scope(namespace="acme", source="default", space=SPACE)
+    scope = _scope()
     async with _opened(server) as driver:
         await driver.ensure(scope)
         ops: list[Op] = [upsert("a", version=1), upsert("b", version=2), Delete("c", 3)]
@@ -136,7 +136,7 @@ async def test_a_call_in_flight_fails_when_the_server_is_killed(
     weaviate_server_factory: Callable[[], WeaviateServer],
 ) -> None:
     server = weaviate_server_factory()
-    scope = Scope(namespace="acme", source="default", space=SPACE)
+    scope = _scope()
     async with _opened(server) as driver:
         await driver.ensure(scope)
         server.freeze()
@@ -152,7 +152,7 @@ async def test_a_frozen_server_costs_no_more_than_the_timeout(
     weaviate_server_factory: Callable[[], WeaviateServer],
 ) -> None:
     server = weaviate_server_factory()
-    scope = Scope(namespace="acme", source="default", space=SPACE)
+    scope = _scope()
     async with _opened(server, timeout=1.0) as driver:
         await driver.ensure(scope)
         server.freeze()
@@ -303,11 +303,11 @@ async def test_more_than_weaviate_pages_through(driver: WeaviateDriver, scope: S
 
     node = parse_filter({"metadata.topic": {"$contains": " 1019"}}, declared.fields)
     matching = [op for op in ops if matches(node, op.memory)]
-    assert len(matching) == 10
+    assert len(matching) == 11
     hits = await driver.search(declared, replace(_nearest(), top_k=20, filter=node))
     assert [hit.memory.id for hit in hits] == [op.id for op in matching]
     assert hits[0].score == pytest.approx(cosine(AXIS, matching[0].vector), abs=1e-6)
-    assert await driver.count(declared, node, now=NOW) == 10
+    assert await driver.count(declared, node, now=NOW) == 11
     assert await driver.count(declared, None, now=NOW) == 10_200
 
     await driver.purge(declared)
@@ -402,6 +402,10 @@ async def _opened(
         yield driver
     finally:
         await driver.close()
+
+
+def _scope() -> Scope:
+    return Scope(namespace="acme", source="default", space=SPACE)
 
 
 def _nearest() -> Query:
