@@ -57,6 +57,7 @@ async def serve(settings: Settings) -> None:
             access_log=False,
             log_level="warning",
             server_header=False,
+            proxy_headers=False,
         )
         logging.getLogger("memrelay.api").info(
             "accepting on http://%s:%d (no API key: loopback only)", settings.host, settings.port

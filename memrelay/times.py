@@ -34,4 +34,4 @@ def parse_time(text: str, *, pointer: str = "") -> int:
 def format_time(microseconds: int) -> str:
     """RFC 3339 in UTC with microseconds, ``Z`` at the end."""
     moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

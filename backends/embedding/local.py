@@ -25,6 +25,7 @@ from memrelay.types import Space
 
 MODEL = "local/wordllama"
 DIMENSIONS = 256
+INLINE_CHARACTERS = 1024
 MAX_INPUTS = 4096
 
 _WEIGHTS = Path("weights", "l2_supercat_256.safetensors")
@@ -82,7 +83,12 @@ class LocalEmbedder:
         """Nothing to give back: the model is the process's."""
 
     async def embed(self, texts: Sequence[str]) -> list[bytes]:
-        """In a thread: the tokenizer, four fifths of the work, lets the event loop go on."""
+        """In a thread: the tokenizer, four fifths of the work, lets the event loop go on.
+
+        A query or two are done before a thread would have begun.
+        """
+        if sum(map(len, texts)) <= INLINE_CHARACTERS:
+            return self._embed(list(texts))
         return await asyncio.to_thread(self._embed, list(texts))
 
     def _embed(self, texts: list[str]) -> list[bytes]:
