@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
-from backends.redis.errors import ERRORS, translate
+from backends.redis_errors import ERRORS, translate
 from memrelay.errors import MemrelayError, Permanent
 
 CONNECTIONS = 32

@@ -17,12 +17,12 @@ from redis.asyncio import Redis
 from backends.redis import create
 from backends.redis.client import Client, Command
 from backends.redis.driver import RedisDriver
-from backends.redis.errors import CLASSES, translate
 from backends.redis.keys import keys_of
 from backends.redis.records import STAMP, necessary
 from backends.redis.search import GRAPH_FROM
 from backends.redis.settings import Settings
 from backends.redis.write import Writer
+from backends.redis_errors import CLASSES, translate
 from deploy.native.ports import free_port, free_ports
 from deploy.native.redis import RedisServer
 from memrelay.driver import Query

@@ -1,4 +1,4 @@
-"""redis-py's exceptions as memrelay's: the only place that knows them.
+"""redis-py's exceptions as memrelay's, for the Redis driver and the journal: the only place that knows them.
 
 ``Unavailable``: the server refuses everybody, or cannot be reached. ``Transient``: this call may be
 repeated. ``Permanent``: repeating is useless.
@@ -66,10 +66,10 @@ ERRORS: tuple[type[Exception], ...] = (*CLASSES, OSError, asyncio.IncompleteRead
 """What the client can raise."""
 
 
-def translate(error: BaseException) -> MemrelayError:
+def translate(error: BaseException, what: str = "redis") -> MemrelayError:
     """The error of memrelay for one that the client raised, or gave in place of a reply."""
     kind, code = _judge(error)
-    return kind(f"redis: {error or type(error).__name__}", code=code)
+    return kind(f"{what}: {error or type(error).__name__}", code=code)
 
 
 def _judge(error: BaseException) -> tuple[type[MemrelayError], str]:
