@@ -16,6 +16,7 @@ from api.direct import Direct
 from api.models import DeleteIn, MemoriesIn, MemoryIn
 from api.openapi import body_of
 from api.problems import Problem, invalid
+from api.selection import path_id
 from api.state import State, namespace_of, state_of
 from api.views import job_view
 from backends.journal import Drop, Put, encode_write
@@ -47,7 +48,7 @@ async def add_memories(request: Request) -> Response:
 async def delete_memory(request: Request, id: str, source: str = "default") -> Response:
     """Delete one memory, whether or not it is there already."""
     state = state_of(request)
-    return await _delete(request, state.source(source), [id])
+    return await _delete(request, state.source(source), [path_id(request, id)])
 
 
 @router.post("/memories/delete", status_code=202, openapi_extra=body_of(DeleteIn))
@@ -153,16 +154,14 @@ def _wait_seconds(request: Request) -> float:
     if wanted is None:
         return 0.0
     if wanted != "stored":
-        raise Problem(422, "invalid", "The query parameter wait can only be: stored.")
+        raise invalid([("/wait", "can only be: stored")])
     raw = request.query_params.get("timeout", f"{DEFAULT_WAIT}s")
     try:
         seconds = float(raw.removesuffix("s"))
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= MAX_WAIT:
-        raise Problem(
-            422, "invalid", f"The query parameter timeout is above 0s, at most {MAX_WAIT:g}s."
-        )
+        raise invalid([("/timeout", f"above 0s, at most {MAX_WAIT:g}s")])
     return seconds
 
 

@@ -72,7 +72,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         raise
     try:
         announcer = Announcer(Publisher(create_app(settings)))
-        commit = GroupCommit(journal, announcer.announce, linger=settings.linger_ms / 1000)
+        commit = GroupCommit(journal.append, announcer.announce, linger=settings.linger_ms / 1000)
         waiters = Waiters(journal)
         yield State(
             settings,
@@ -97,6 +97,7 @@ def create(state: State) -> FastAPI:
         title="memrelay",
         version=__version__,
         description="Memories for AI agents: queued writes that can be checked, replicated searches.",
+        redirect_slashes=False,
     )
     app.state.memrelay = state
     routes: list[BaseRoute] = []

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from backends.journal import Entered, Journal, KeyReused, Unit
+from backends.journal import Entered, KeyReused, Unit
 from memrelay.batching import pack
 from memrelay.errors import MemrelayError
 
 log = logging.getLogger("memrelay.api")
 PAUSE = 0.002
+Append = Callable[[Sequence[Unit]], Awaitable[Sequence[Entered | KeyReused]]]
 Announce = Callable[[str, int], None]
 
 
@@ -41,8 +42,8 @@ class GroupCommit:
     ``linger`` seconds or until nothing has arrived for ``PAUSE``.
     """
 
-    def __init__(self, journal: Journal, announce: Announce, *, linger: float) -> None:
-        self._journal = journal
+    def __init__(self, append: Append, announce: Announce, *, linger: float) -> None:
+        self._append = append
         self._announce = announce
         self._linger = linger
         self._pending: list[Pending] = []
@@ -91,7 +92,7 @@ class GroupCommit:
     async def _commit(self, batch: Sequence[Pending]) -> None:
         groups = _grouped(batch)
         units = [_unit(group) for group in groups]
-        answers = await self._journal.append(units)
+        answers = await self._append(units)
         for group, unit, answer in zip(groups, units, answers, strict=True):
             if isinstance(answer, KeyReused):
                 _fail(group, answer)

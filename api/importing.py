@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -19,7 +19,7 @@ from api.commit import Entry
 from api.direct import Direct
 from api.models import MemoryIn
 from api.openapi import ndjson_of
-from api.problems import Problem, of
+from api.problems import Problem, invalid, of
 from api.state import State, namespace_of, state_of
 from backends.journal import encode_write
 from backends.journal.jobs import IMPORT_PREFIX, add_to_import
@@ -30,7 +30,17 @@ from memrelay.times import now_us
 
 router = APIRouter(prefix="/v1", route_class=Direct)
 LINE_BYTES = 256 * 1024
+MAX_LINE = 2**53
 TOTAL_BYTES = 1 << 30
+MEDIA_TYPES = (
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/json",
+    "application/octet-stream",
+    "text/plain",
+)
+PIECE_BYTES = 64 * 1024
 BATCH = 512
 IN_FLIGHT = 4
 GZIP = 16 + zlib.MAX_WBITS
@@ -55,10 +65,10 @@ async def import_memories(
         raise Problem(
             422, "invalid", "An import needs an Idempotency-Key header of 1 to 256 characters."
         )
-    if min(from_line, first_line) < 1:
-        raise Problem(
-            422, "invalid", "The query parameters from_line and first_line are 1 or more."
-        )
+    for name, line in (("from_line", from_line), ("first_line", first_line)):
+        if not 1 <= line <= MAX_LINE:
+            raise invalid([(f"/{name}", f"1 to {MAX_LINE}")])
+    check_kind(request)
     run = Import(state, state.source(source), namespace_of(request), key)
     lines = numbered(decoded(request), first=first_line)
     return Ndjson(run.results(lines, from_line))
@@ -100,7 +110,8 @@ class Import:
         self._refused = 0
 
     async def results(self, lines: AsyncIterator[Line], from_line: int) -> AsyncIterator[bytes]:
-        reader = asyncio.create_task(self._read(lines, from_line))
+        """The result of each line in order, then the summary."""
+        reader = asyncio.create_task(self._read(batched(lines, from_line=from_line)))
         try:
             while (result := await self._results.get()) is not None:
                 yield result
@@ -108,22 +119,16 @@ class Import:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def _read(self, lines: AsyncIterator[Line], from_line: int) -> None:
+    async def _read(self, batches: AsyncIterator[list[Line]]) -> None:
         ended: dict[str, Any] = {}
+        told = asyncio.Event()
+        told.set()
         try:
             async with asyncio.TaskGroup() as group:
-                batch: list[Line] = []
-                async for line in lines:
-                    if line[0] < from_line or not line[1].strip():
-                        continue
-                    batch.append(line)
-                    if len(batch) == BATCH:
-                        await self._slots.acquire()
-                        group.create_task(self._enter(batch))
-                        batch = []
-                if batch:
+                async for batch in batches:
                     await self._slots.acquire()
-                    group.create_task(self._enter(batch))
+                    before, told = told, asyncio.Event()
+                    group.create_task(self._enter(batch, before, told))
         except* (MemrelayError, Problem) as errors:
             problem = of(errors.exceptions[0])
             ended = {
@@ -142,31 +147,34 @@ class Import:
         self._put({"summary": {**counts, "job": job, **ended}})
         self._results.put_nowait(None)
 
-    async def _enter(self, batch: Sequence[Line]) -> None:
-        """Journal a batch, then tell the results of its lines in order."""
+    async def _enter(
+        self, batch: Sequence[Line], before: asyncio.Event, told: asyncio.Event
+    ) -> None:
+        """Journal a batch, then tell the results of its lines, once those ``before`` it are told."""
         try:
             accepted: list[tuple[int, str, bytes]] = []
-            refused: list[tuple[int, dict[str, Any]]] = []
+            results: dict[int, dict[str, Any]] = {}
             now = now_us()
             for number, raw in batch:
                 try:
                     accepted.append((number, *self._write(number, raw, now)))
                 except Problem as problem:
-                    refused.append((number, _error(problem)))
+                    results[number] = {"line": number, "error": _error(problem)}
+            self._refused += len(results)
             first = await self._commit([write for _, _, write in accepted]) if accepted else 0
-            results: dict[int, dict[str, Any]] = {
-                number: {"line": number, "id": id, "version": first + offset}
-                for offset, (number, id, _) in enumerate(accepted)
-            }
-            results |= {number: {"line": number, "error": error} for number, error in refused}
             self._accepted += len(accepted)
-            self._refused += len(refused)
+            for offset, (number, id, _) in enumerate(accepted):
+                results[number] = {"line": number, "id": id, "version": first + offset}
+            await before.wait()
             for number in sorted(results):
                 self._put(results[number])
+            told.set()
         finally:
             self._slots.release()
 
     def _write(self, number: int, raw: bytes, now: int) -> tuple[str, bytes]:
+        if len(raw) > LINE_BYTES:
+            raise Problem(413, "too_large", f"The line is longer than {LINE_BYTES} bytes.")
         memory = validate(MemoryIn, parse_json(raw))
         if memory.id is None:
             memory.id = str(uuid5(NAMESPACE_UUID, f"{self._key}\0{number}"))
@@ -198,43 +206,88 @@ def _error(problem: Problem) -> dict[str, Any]:
     return error
 
 
-async def decoded(request: Request) -> AsyncIterator[bytes]:
-    """The body in pieces, inflated if it is gzip; 413 for a bomb, 415 for another encoding."""
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding not in ("identity", "gzip"):
+def check_kind(request: Request) -> None:
+    """415 for what is no list of lines, such as a form with a file in it, and for other encodings."""
+    kind = request.headers.get("content-type", MEDIA_TYPES[0]).partition(";")[0].strip()
+    if kind.lower() not in MEDIA_TYPES:
+        raise Problem(415, "unsupported_media_type", f"Send Content-Type: {MEDIA_TYPES[0]}.")
+    if _encoding(request) not in ("identity", "gzip"):
         raise Problem(415, "unsupported_media_type", "Content-Encoding can be gzip or identity.")
-    inflate = zlib.decompressobj(GZIP) if encoding == "gzip" else None
+
+
+def _encoding(request: Request) -> str:
+    return request.headers.get("content-encoding", "identity").lower()
+
+
+async def decoded(request: Request) -> AsyncIterator[bytes]:
+    """The body in pieces, inflated if it is gzip; 400 if it is not whole, 413 for a bomb.
+
+    Between two pieces everybody else has a turn: a piece may hold thousands of lines.
+    """
+    inflater = Inflater() if _encoding(request) == "gzip" else None
     packed = unpacked = 0
     async for chunk in request.stream():
         packed += len(chunk)
-        pieces = [chunk] if inflate is None else _inflated(inflate, chunk)
-        for piece in pieces:
+        for piece in [chunk] if inflater is None else inflater.pieces(chunk):
             unpacked += len(piece)
             if unpacked > TOTAL_BYTES or unpacked > RATIO * packed + LINE_BYTES:
                 raise Problem(413, "too_large", "The body inflates to more than is allowed.")
             yield piece
+            await asyncio.sleep(0)
+    if inflater is not None and not inflater.complete:
+        raise Problem(400, "not_gzip", "The gzip stream ends too early; lines may be missing.")
 
 
-def _inflated(inflate: Any, chunk: bytes) -> list[bytes]:
-    pieces = []
-    try:
+class Inflater:
+    """Gzip, of any number of members one after the other, in pieces of at most ``PIECE_BYTES``."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(GZIP)
+        self._begun = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream may end here."""
+        return self._member.eof or not self._begun
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
         while chunk:
-            pieces.append(inflate.decompress(chunk, 1 << 20))
-            chunk = inflate.unconsumed_tail
-    except zlib.error:
-        raise Problem(400, "not_gzip", "The body is not gzip.") from None
-    return pieces
+            if self._member.eof:
+                self._member = zlib.decompressobj(GZIP)
+            self._begun = True
+            try:
+                yield self._member.decompress(chunk, PIECE_BYTES)
+            except zlib.error:
+                raise Problem(400, "not_gzip", "The body is not gzip.") from None
+            chunk = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
 
 
 async def numbered(pieces: AsyncIterator[bytes], *, first: int) -> AsyncIterator[Line]:
-    """Lines with their numbers; the last one needs no newline. 413 for a line that is too long."""
-    number, rest = first, b""
+    """Lines with their numbers; the last one needs no newline.
+
+    Of a line that is too long only the beginning is kept, one byte more than ``LINE_BYTES``.
+    """
+    number, begun = first, bytearray()
     async for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield number, line
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            yield number, bytes(begun + end)
             number += 1
-        if len(rest) > LINE_BYTES:
-            raise Problem(413, "too_large", f"Line {number} is longer than {LINE_BYTES} bytes.")
-    if rest:
-        yield number, rest
+            begun.clear()
+        begun += rest
+        del begun[LINE_BYTES + 1 :]
+    if begun:
+        yield number, bytes(begun)
+
+
+async def batched(lines: AsyncIterator[Line], *, from_line: int) -> AsyncIterator[list[Line]]:
+    """The lines from ``from_line`` on that are not blank, ``BATCH`` at a time."""
+    batch: list[Line] = []
+    async for number, raw in lines:
+        if number >= from_line and raw.strip():
+            batch.append((number, raw))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

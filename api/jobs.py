@@ -6,14 +6,15 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api.direct import Direct
-from api.problems import Problem, not_found
+from api.problems import invalid, not_found
 from api.state import namespace_of, state_of
 from api.views import job_view
 from backends.journal.jobs import list_jobs, read_job
-from memrelay.jobs import JobId
+from memrelay.jobs import JobId, JobStatus
 
 router = APIRouter(prefix="/v1", route_class=Direct)
 MAX_LIMIT = 100
+MAX_WAIT = 60.0
 
 
 @router.get("/jobs/{id}")
@@ -21,8 +22,8 @@ async def get_job(request: Request, id: str, wait: float = 0.0) -> Response:
     """One job; with ``wait`` (seconds, at most 60) once it has ended, or as it is then."""
     state = state_of(request)
     namespace = namespace_of(request)
-    if not 0 <= wait <= 60:
-        raise Problem(422, "invalid", "The query parameter wait is 0 to 60 seconds.")
+    if not 0 <= wait <= MAX_WAIT:
+        raise invalid([("/wait", f"0 to {MAX_WAIT:g} seconds")])
     if wait:
         job = await state.waiters.wait(namespace, id, lambda job: job.ended, wait)
     else:
@@ -34,15 +35,15 @@ async def get_job(request: Request, id: str, wait: float = 0.0) -> Response:
 
 @router.get("/jobs")
 async def get_jobs(
-    request: Request, cursor: str | None = None, limit: int = 20, status: str | None = None
+    request: Request, cursor: str | None = None, limit: int = 20, status: JobStatus | None = None
 ) -> Response:
     """Jobs, newest first. ``cursor`` is the one that the page before gave."""
     state = state_of(request)
     if not 1 <= limit <= MAX_LIMIT:
-        raise Problem(422, "invalid", f"The query parameter limit is 1 to {MAX_LIMIT}.")
+        raise invalid([("/limit", f"1 to {MAX_LIMIT}")])
     before = None if cursor is None else JobId.parse(cursor)
     if cursor is not None and before is None:
-        raise Problem(422, "invalid", "The query parameter cursor is not one of ours.")
+        raise invalid([("/cursor", "not one of ours")])
     page = await list_jobs(
         state.journal, namespace_of(request), before=before.first if before else None, limit=limit
     )

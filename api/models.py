@@ -10,13 +10,13 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from memrelay.errors import InvalidInput
+from memrelay.jobs import MAX_COUNT
 from memrelay.times import parse_time
 
 TEXT_BYTES = 64 * 1024
 METADATA_BYTES = 16 * 1024
 METADATA_DEPTH = 16
 EXACT_INTEGER = 2**53
-MAX_MEMORIES = 1000
 MAX_TOP_K = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -129,7 +129,7 @@ class MemoryIn(Strict):
 class MemoriesIn(Strict):
     """``POST /v1/memories``."""
 
-    memories: Annotated[list[MemoryIn], Field(min_length=1, max_length=MAX_MEMORIES)]
+    memories: Annotated[list[MemoryIn], Field(min_length=1, max_length=MAX_COUNT)]
     source: SourceName = "default"
     lane: Literal["interactive", "bulk"] = "interactive"
 
@@ -154,7 +154,7 @@ class MemoriesIn(Strict):
 class DeleteIn(Strict):
     """``POST /v1/memories/delete``."""
 
-    ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_MEMORIES)]
+    ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_COUNT)]
     source: SourceName = "default"
 
 
@@ -187,7 +187,7 @@ class SearchIn(SelectIn):
     include: list[Literal["text", "metadata", "vector"]] = ["text", "metadata"]
     drivers: Annotated[list[str], Field(min_length=1, max_length=16)] | None = None
     """Only these drivers of the source, in this order."""
-    after_job: str | None = None
+    after_job: Identifier | None = None
     """Wait until that job is stored: read your writes."""
     timeout: Annotated[float, Field(gt=0, le=60)] | None = None
     """Seconds in all."""
@@ -199,11 +199,11 @@ class SearchIn(SelectIn):
     @model_validator(mode="after")
     def _consistent(self) -> SearchIn:
         if (self.query is None) == (self.vector is None):
-            raise ValueError("give one of query and vector")
+            raise InvalidInput("give one of query and vector", pointer="/query")
         if self.vector is not None and self.mode in ("keyword", "hybrid"):
-            raise ValueError(f"mode {self.mode} needs a query")
+            raise InvalidInput(f"{self.mode} needs a query", pointer="/mode")
         if self.offset + self.top_k > MAX_TOP_K:
-            raise ValueError(f"offset + top_k is more than {MAX_TOP_K}")
+            raise InvalidInput(f"offset + top_k is more than {MAX_TOP_K}", pointer="/offset")
         if self.min_score is not None and self.mode != "semantic":
-            raise ValueError('min_score needs mode = "semantic"')
+            raise InvalidInput('needs mode = "semantic"', pointer="/min_score")
         return self

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
@@ -17,6 +18,8 @@ from memrelay.filters import escape_pointer
 
 log = logging.getLogger("memrelay.api")
 MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 20
+MAX_POINTER = 256
 TITLES = {
     400: "Bad Request",
     404: "Not Found",
@@ -49,7 +52,7 @@ class Problem(Exception):
         self.status = status
         self.code = code
         self.detail = detail
-        self.errors = errors
+        self.errors = [(_sane(pointer), text) for pointer, text in errors]
         self.retry_after = retry_after
 
     def response(self, request_id: str) -> Response:
@@ -81,15 +84,39 @@ def invalid(errors: Sequence[tuple[str, str]]) -> Problem:
 
 
 def from_validation(error: ValidationError, prefix: str = "") -> Problem:
-    """Pydantic's findings with RFC 6901 pointers, at most 20."""
-    found = [
-        (
-            prefix + "".join(f"/{escape_pointer(str(part))}" for part in item["loc"]),
-            str(item["msg"]).removeprefix("Value error, "),
-        )
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    return invalid(found[:20])
+    """Pydantic's findings with RFC 6901 pointers, at most ``MAX_ERRORS``."""
+    items = error.errors(include_url=False, include_input=False, include_context=False)
+    return invalid(
+        [(prefix + pointer_of(item["loc"]), _message(item)) for item in items[:MAX_ERRORS]]
+    )
+
+
+def from_parameters(error: RequestValidationError) -> Problem:
+    """FastAPI's findings on the query's parameters; each pointer is the parameter's name."""
+    items = error.errors()[:MAX_ERRORS]
+    return invalid([(pointer_of(item["loc"][1:]), _message(item)) for item in items])
+
+
+def pointer_of(path: Iterable[str | int]) -> str:
+    """The RFC 6901 pointer of a path of keys and indexes."""
+    return "".join(f"/{escape_pointer(str(part))}" for part in path)
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    """What is wrong, without the names of our classes."""
+    if item["type"] == "model_type":
+        return "Input should be an object"
+    return str(item["msg"]).removeprefix("Value error, ")
+
+
+def _sane(pointer: str) -> str:
+    """The pointer, or that of the nearest parent whose pointer is short and can be shown.
+
+    Its last parts may be keys that the caller made up: of any length, or half of a surrogate pair.
+    """
+    while len(pointer) > MAX_POINTER or not pointer.isprintable():
+        pointer = pointer.rpartition("/")[0]
+    return pointer
 
 
 def of(error: Exception) -> Problem:
@@ -124,8 +151,15 @@ def install(app: FastAPI) -> None:
         code = title.lower().replace(" ", "_")
         detail = "There is no such object." if error.status_code == 404 else title
         problem = Problem(error.status_code, code, detail)
-        return problem.response(request.scope.get("request_id", ""))
+        response = problem.response(request.scope.get("request_id", ""))
+        response.headers.update(error.headers or {})
+        return response
+
+    async def parameters(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return from_parameters(error).response(request.scope.get("request_id", ""))
 
     for kind in (Problem, InvalidInput, Transient, Permanent, Exception):
         app.add_exception_handler(kind, ours)
     app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, parameters)

@@ -13,7 +13,7 @@ from api.direct import Direct
 from api.models import CountIn
 from api.openapi import body_of
 from api.problems import not_found
-from api.selection import selection
+from api.selection import path_id, selection
 from api.state import State, namespace_of, state_of
 from api.views import memory_view
 from backends.sources import Source
@@ -30,6 +30,7 @@ router = APIRouter(prefix="/v1", route_class=Direct)
 async def get_memory(request: Request, id: str, source: str = "default") -> Response:
     """One memory as it is stored. ``ETag`` is its version."""
     state = state_of(request)
+    id = path_id(request, id)
     chosen = state.source(source)
     scope = chosen.scope(namespace_of(request))
     answer = await ask_stores(state, chosen.stores, scope, lambda driver: driver.get(scope, [id]))

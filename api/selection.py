@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
 
-from api.models import SelectIn
+from fastapi import Request
+from pydantic import TypeAdapter, ValidationError
+
+from api.models import Identifier, SelectIn
+from api.problems import Problem, from_validation
 from backends.sources import Source
 from memrelay.filters import Compare, Filter, all_of, parse_filter
+
+_identifier: TypeAdapter[str] = TypeAdapter(Identifier)
+
+
+def path_id(request: Request, id: str) -> str:
+    """The id at the end of the path if a memory can have it; 400 or 422 otherwise."""
+    try:
+        unquote_to_bytes(request.scope["raw_path"]).decode()
+    except UnicodeDecodeError:
+        raise Problem(400, "not_utf8", "The path is not UTF-8.") from None
+    try:
+        return _identifier.validate_python(id)
+    except ValidationError as error:
+        raise from_validation(error, "/id") from None
 
 
 def selection(body: SelectIn, source: Source) -> Filter | None:

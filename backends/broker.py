@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> Celery:
         worker_soft_shutdown_timeout=45,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
-        worker_send_task_events=False,
+        worker_send_task_events=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_heartbeat=30,

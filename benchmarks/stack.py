@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from backends.registry import create_driver
-from deploy.native.ports import free_port
 from deploy.native.redis import RedisServer
 from deploy.native.weaviate import WeaviateServer
 from memrelay.driver import Driver
+from memrelay.embedded.ports import free_port
 from tests.service import Service
 
 ROOT = Path(__file__).parent.parent

@@ -139,6 +139,7 @@ class _Parser:
         return self._compare(key, "$eq", value, pointer)
 
     def _check_field(self, field: str, pointer: str) -> None:
+        _check_string(field, pointer)
         if field.startswith(METADATA) and len(field) > len(METADATA):
             return
         if field not in PLAIN_FIELDS:
@@ -210,6 +211,8 @@ class _Parser:
 def _check_string(value: str, pointer: str) -> None:
     if len(value) > MAX_STRING:
         raise InvalidInput(f"longer than {MAX_STRING} characters", pointer=pointer)
+    if "\0" in value:
+        raise InvalidInput("NUL, which no memory holds", pointer=pointer)
     try:
         value.encode()
     except UnicodeEncodeError:

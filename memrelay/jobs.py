@@ -20,6 +20,9 @@ JobStatus = Literal["accepted", "processing", "stored", "partial", "failed", "ca
 MemoryStatus = Literal["pending", "applied", "stale", "failed"]
 ENDED: tuple[JobStatus, ...] = ("stored", "partial", "failed", "canceled")
 
+MAX_COUNT = 1000
+"""Memories that one request brings at most."""
+
 _PREFIX = "job_"
 
 
@@ -61,7 +64,8 @@ class JobId:
             job = cls(int(first, 16), int(count, 16))
         except ValueError:
             return None
-        return job if str(job) == text and job.count > 0 and job.first < 2**53 else None
+        known = 0 <= job.first < 2**53 and 0 < job.count <= MAX_COUNT
+        return job if known and str(job) == text else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deploy.native.ports import free_port, free_ports
+from memrelay.embedded.ports import free_port, free_ports
 from deploy.native.redis import RedisServer
 from deploy.native.server import ServerError
 from deploy.native.weaviate import WeaviateServer

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.native.ports import free_port, free_ports
+from memrelay.embedded.ports import free_port, free_ports
 from deploy.native.redis import RedisServer
 from deploy.native.server import ServerError
 from deploy.native.weaviate import WeaviateServer

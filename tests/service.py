@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from deploy.native import leash
-from deploy.native.ports import free_port, is_free
+from memrelay.embedded.leash import leashed
+from memrelay.embedded.ports import free_port, is_free
 
 _ROOT = Path(__file__).parent.parent
 _START_SECONDS = 60.0
@@ -153,10 +153,9 @@ class Service:
 
     def _spawn(self, module: str, log: Path) -> subprocess.Popen[bytes]:
         self.directory.mkdir(parents=True, exist_ok=True)
-        leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid())]
         with log.open("ab") as output:
             return subprocess.Popen(
-                [*leashed, sys.executable, "-m", module],
+                leashed([sys.executable, "-m", module]),
                 cwd=self.directory,
                 env=self.env,
                 stdin=subprocess.DEVNULL,

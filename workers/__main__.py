@@ -41,7 +41,7 @@ def main() -> int:
         return exits.FAILED
     from workers.app import app  # noqa: PLC0415 - after the check: it reads the settings when imported
 
-    app.worker_main(["worker", "--loglevel=WARNING", *sys.argv[1:]])
+    app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *sys.argv[1:]])
     return exits.OK
 
 

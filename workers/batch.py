@@ -9,6 +9,9 @@ from backends.journal import Claim, DriverResult, Drop, Put, Write
 from memrelay.errors import MemrelayError
 from memrelay.types import Delete, Op, Upsert
 
+SUPERSEDED = b""
+"""Kept in the place of a vector: a newer write was in the same claim, this one is not to be stored."""
+
 
 @dataclass(slots=True)
 class Item:
@@ -51,7 +54,7 @@ def unpack(claim: Claim) -> list[Item]:
         if other is None or item.version > other.version:
             newest[item.write.id] = item
     for item in items:
-        item.superseded = newest[item.write.id] is not item
+        item.superseded = item.superseded or newest[item.write.id] is not item
     return items
 
 
@@ -61,7 +64,19 @@ def _items(claim: Claim) -> Iterator[Item]:
             vector = envelope.vectors.get(position)
             if vector is None and isinstance(write, Put):
                 vector = write.vector
-            yield Item(envelope.eid, position, write, claim.source, vector)
+            gone = vector == SUPERSEDED
+            yield Item(envelope.eid, position, write, claim.source, vector or None, gone)
+
+
+def kept_vectors(eid: int, items: Sequence[Item]) -> dict[int, bytes]:
+    """What is kept by position for a driver that stores later: nothing has to be embedded again."""
+    kept: dict[int, bytes] = {}
+    for item in items:
+        if item.eid == eid and item.superseded:
+            kept[item.position] = SUPERSEDED
+        elif item.eid == eid and item.vector is not None:
+            kept[item.position] = item.vector
+    return kept
 
 
 def result_of(

@@ -7,18 +7,20 @@ import logging
 from collections.abc import Sequence
 from uuid import uuid4
 
-from backends.embedding.check import check_vectors
+from backends.embedding.check import VALUE, check_vectors
 from backends.journal import Claim, DriverResult, Settlement, encode_vectors
 from backends.sources import Source
 from backends.store import BreakerOpen
 from memrelay.embedder import Embedder
 from memrelay.errors import Permanent, Transient
 from workers.apply import apply
-from workers.batch import Item, result_of, unpack
+from workers.batch import Item, kept_vectors, result_of, unpack
 from workers.isolate import isolate
 from workers.room import Room
 
 log = logging.getLogger("memrelay.worker")
+DOUBTED = 2
+"""Attempts in which a vector that is not finite is laid to the model rather than to the text."""
 
 
 async def deliver(room: Room, queue: str) -> int:
@@ -44,7 +46,8 @@ async def _work(room: Room, claim: Claim) -> list[Settlement]:
         return again(room, claim, Transient(f"source {claim.source} is not configured here"))
     items = unpack(claim)
     try:
-        await _embed(source.embedder, items)
+        attempt = min(envelope.attempts for envelope in claim.envelopes)
+        await _embed(source.embedder, items, attempt)
     except Transient as error:
         log.warning("embedding %d memories failed for now: %s", len(items), error)
         return again(room, claim, error)
@@ -57,7 +60,7 @@ async def _work(room: Room, claim: Claim) -> list[Settlement]:
     ]
 
 
-async def _embed(embedder: Embedder | None, items: Sequence[Item]) -> None:
+async def _embed(embedder: Embedder | None, items: Sequence[Item], attempt: int) -> None:
     """Give each item that needs one a vector, or an error. Raises ``Transient`` for all of them."""
     wanting = [item for item in items if item.text is not None]
     if embedder is None or not wanting:
@@ -72,6 +75,8 @@ async def _embed(embedder: Embedder | None, items: Sequence[Item]) -> None:
             item.vector = vector
 
     for item, error in await isolate(wanting, call):
+        if error.code == VALUE and attempt <= DOUBTED:
+            raise Transient(str(error), code=VALUE) from error
         item.error = error
 
 
@@ -94,9 +99,7 @@ async def _to_driver(
 def _settlement(eid: int, results: Sequence[DriverResult], items: Sequence[Item]) -> Settlement:
     vectors = b""
     if any(result.later_ms >= 0 for result in results):
-        vectors = encode_vectors(
-            {item.position: item.vector for item in items if item.eid == eid and item.vector}
-        )
+        vectors = encode_vectors(kept_vectors(eid, items))
     return Settlement(eid=eid, results=results, vectors=vectors)
 
 

@@ -1,4 +1,4 @@
-"""Bisection: when a call over many items fails for good, find the guilty ones and spare the rest."""
+"""Isolation: when a call over many items fails for good, find the guilty ones and spare the rest."""
 
 from __future__ import annotations
 
@@ -8,33 +8,51 @@ from memrelay.errors import Permanent, Transient
 
 SAME_REFUSALS = 8
 
+type Call[T] = Callable[[Sequence[T]], Awaitable[None]]
 
-async def isolate[T](
-    items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[None]]
-) -> list[tuple[T, Permanent]]:
-    """Run ``call`` on all items, in halves where it raises ``Permanent``; the guilty are returned.
 
-    One guilty item among n costs about 2 log2(n) further calls. When the first ``SAME_REFUSALS`` single
-    items all turn out guilty and nothing has succeeded, it is a setting rather than the items:
-    ``Transient`` is raised, and nothing is given up.
+async def isolate[T](items: Sequence[T], call: Call[T]) -> list[tuple[T, Permanent]]:
+    """Run ``call`` on all items, in parts where it raises ``Permanent``; the guilty are returned.
+
+    Nobody is found guilty but by a call of its own. One guilty item among n costs at most
+    log2(n) + 2 further calls. When the first ``SAME_REFUSALS`` single items all turn out guilty and
+    nothing has succeeded, it is a setting rather than the items: ``Transient`` is raised, and nothing
+    is given up.
     """
     guilty: list[tuple[T, Permanent]] = []
     succeeded = False
-    pending = [list(items)] if items else []
-    while pending:
-        part = pending.pop()
-        try:
-            await call(part)
-            succeeded = True
-        except Permanent as error:
-            if len(part) > 1:
-                middle = len(part) // 2
-                pending += [part[middle:], part[:middle]]
+    untried = [list(items)] if items else []
+    while untried:
+        part = untried.pop()
+        refusal = await _refusal(part, call)
+        while refusal is not None and len(part) > 1:
+            middle = len(part) // 2
+            part, second = part[:middle], part[middle:]
+            first_refusal = await _refusal(part, call)
+            if first_refusal is not None:
+                refusal = first_refusal
+                untried.append(second)
                 continue
-            guilty.append((part[0], error))
-            if len(guilty) >= SAME_REFUSALS and not succeeded:
-                raise Transient(
-                    f"everything is refused, which looks like a setting: {error}",
-                    code="all_refused",
-                ) from error
+            succeeded = True
+            part = second  # refused as it was with the first half: no need to ask, unless it is one
+            if len(part) == 1:
+                refusal = await _refusal(part, call)
+        if refusal is None:
+            succeeded = True
+            continue
+        guilty.append((part[0], refusal))
+        if succeeded:
+            untried = [[item for rest in untried for item in rest]] if untried else []
+        elif len(guilty) >= SAME_REFUSALS:
+            raise Transient(
+                f"everything is refused, which looks like a setting: {refusal}", code="all_refused"
+            ) from refusal
     return guilty
+
+
+async def _refusal[T](part: Sequence[T], call: Call[T]) -> Permanent | None:
+    try:
+        await call(part)
+    except Permanent as error:
+        return error
+    return None

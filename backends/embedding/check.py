@@ -17,14 +17,14 @@ def check_vectors(vectors: Sequence[bytes], *, count: int, dimensions: int) -> N
     """Raise unless there are ``count`` usable float32 vectors of ``dimensions``.
 
     Too few or too many is ``Transient`` (the provider slipped: nothing of it can be trusted, asking
-    again helps). Another dimension is ``Permanent`` (the model is not the configured one), and so is
-    a vector that is not finite or has no length; ``bad_positions`` says which.
+    again helps). So is another dimension: the model is not the configured one, no text is guilty of
+    that. A vector that is not finite or has no length is ``Permanent``; ``bad_positions`` says which.
     """
     if len(vectors) != count:
         raise Transient(f"{len(vectors)} vectors came for {count} texts", code=COUNT)
     for vector in vectors:
         if len(vector) != 4 * dimensions:
-            raise Permanent(
+            raise Transient(
                 f"a vector has {len(vector) / 4:g} dimensions, not {dimensions}", code=DIMENSION
             )
     bad = bad_positions(vectors, dimensions=dimensions)

@@ -18,11 +18,10 @@ NO_MODEL = "embedding_model"
 REFUSED = "embedding_refused"
 TOO_LONG = "embedding_too_long"
 
-REFUSES_EVERYBODY = frozenset({CREDENTIALS, NO_MODEL})
-"""Codes of a ``Permanent`` that no single text is guilty of: bisecting is useless, a setting is wrong."""
-
 LONGEST_RETRY_AFTER = 3600.0  # seconds; a peer does not park memories for longer
 
+# A wrong key, a missing model or parameter is a setting: it refuses everybody, no text is guilty, and
+# what waits is stored once the setting is mended. So these are ``Unavailable``, not ``Permanent``.
 TRANSLATION: dict[type[Exception], tuple[type[MemrelayError], str]] = {
     exceptions.RateLimitError: (Transient, LIMITED),
     exceptions.BudgetExceededError: (Transient, LIMITED),
@@ -37,13 +36,13 @@ TRANSLATION: dict[type[Exception], tuple[type[MemrelayError], str]] = {
     exceptions.MockException: (Unavailable, UNREACHABLE),
     exceptions.APIResponseValidationError: (Transient, GARBLED),
     exceptions.JSONSchemaValidationError: (Transient, GARBLED),
-    exceptions.AuthenticationError: (Permanent, CREDENTIALS),
-    exceptions.PermissionDeniedError: (Permanent, CREDENTIALS),
-    exceptions.PaymentRequiredError: (Permanent, CREDENTIALS),
-    exceptions.NotFoundError: (Permanent, NO_MODEL),
-    exceptions.LiteLLMUnknownProvider: (Permanent, NO_MODEL),
-    exceptions.ModelNotMappedError: (Permanent, NO_MODEL),
-    exceptions.UnsupportedParamsError: (Permanent, NO_MODEL),
+    exceptions.AuthenticationError: (Unavailable, CREDENTIALS),
+    exceptions.PermissionDeniedError: (Unavailable, CREDENTIALS),
+    exceptions.PaymentRequiredError: (Unavailable, CREDENTIALS),
+    exceptions.NotFoundError: (Unavailable, NO_MODEL),
+    exceptions.LiteLLMUnknownProvider: (Unavailable, NO_MODEL),
+    exceptions.ModelNotMappedError: (Unavailable, NO_MODEL),
+    exceptions.UnsupportedParamsError: (Unavailable, NO_MODEL),
     exceptions.ContextWindowExceededError: (Permanent, TOO_LONG),
     exceptions.BadRequestError: (Permanent, REFUSED),
     exceptions.UnprocessableEntityError: (Permanent, REFUSED),
@@ -59,7 +58,7 @@ TRANSLATION: dict[type[Exception], tuple[type[MemrelayError], str]] = {
 }
 TRANSLATED = tuple(TRANSLATION)
 
-_STATUS_CODES = {402: CREDENTIALS, 403: CREDENTIALS}
+_BY_STATUS = {402: (Unavailable, CREDENTIALS), 403: (Unavailable, CREDENTIALS)}
 
 
 def translate(error: Exception) -> MemrelayError:
@@ -67,7 +66,7 @@ def translate(error: Exception) -> MemrelayError:
     kind, code = next(TRANSLATION[base] for base in type(error).__mro__ if base in TRANSLATION)
     status = getattr(error, "status_code", None)
     if type(error) is exceptions.APIError and isinstance(status, int) and 400 <= status < 500:
-        kind, code = Permanent, _STATUS_CODES.get(status, REFUSED)  # LiteLLM has no class for these
+        kind, code = _BY_STATUS.get(status, (Permanent, REFUSED))  # LiteLLM has no class for these
     message = str(error).partition("\n")[0][:500]
     if issubclass(kind, Transient):
         return kind(message, code=code, retry_after=_retry_after(error))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
@@ -32,6 +33,12 @@ class _Envelope:
     @property
     def drivers(self) -> list[str]:
         return self.fields["d"].split(",")
+
+    @property
+    def slices(self) -> list[tuple[int, int]]:
+        """(offset of its first memory, number of memories) of each job that begins in it."""
+        parts = self.fields["sl"].split(",") if self.fields["sl"] else []
+        return [(int(start), int(count)) for start, _, count in (p.partition(":") for p in parts)]
 
     def outcomes(self, driver: str) -> str:
         """One letter for each memory; ``.`` where there is no outcome yet."""
@@ -81,21 +88,34 @@ async def add_to_import(journal: Journal, namespace: str, id: str, part: JobId) 
 async def list_jobs(
     journal: Journal, namespace: str, *, before: int | None, limit: int
 ) -> list[Job]:
-    """Jobs accepted before the version ``before`` (None: now), newest first."""
+    """Jobs accepted before the version ``before`` (None: now), newest first; fewer only at the end."""
+    jobs: list[Job] = []
+    async with aclosing(_newest(journal, namespace, before)) as ids:
+        async for id in ids:
+            job = await read_job(journal, namespace, str(id))
+            if job is not None:
+                jobs.append(job)
+            if len(jobs) == limit:
+                break
+    return jobs
+
+
+async def _newest(journal: Journal, namespace: str, before: int | None) -> AsyncGenerator[JobId]:
+    """The jobs whose first memory has a version below ``before``, the highest first."""
     top = f"({before}" if before is not None else "+inf"
-    with translated():
-        eids = await journal.client.zrevrangebyscore(
-            f"{PREFIX}envs:{namespace}", top, "-inf", start=0, num=_PAGE
-        )
-    ids: list[JobId] = []
-    for envelope in await _read(journal, [int(eid) for eid in cast(Sequence[bytes], eids)]):
-        for part in reversed(envelope.fields["sl"].split(",") if envelope.fields["sl"] else []):
-            start, _, count = part.partition(":")
-            first = envelope.eid + int(start)
-            if before is None or first < before:
-                ids.append(JobId(first, int(count)))
-    jobs = [await read_job(journal, namespace, str(id)) for id in ids[:limit]]
-    return [job for job in jobs if job is not None]
+    while True:
+        with translated():
+            rows = await journal.client.zrevrangebyscore(
+                f"{PREFIX}envs:{namespace}", top, "-inf", start=0, num=_PAGE
+            )
+        eids = [int(eid) for eid in cast(Sequence[bytes], rows)]
+        for envelope in await _read(journal, eids):
+            for start, count in reversed(envelope.slices):
+                if before is None or envelope.eid + start < before:
+                    yield JobId(envelope.eid + start, count)
+        if len(eids) < _PAGE:
+            return
+        top = f"({eids[-1]}"
 
 
 async def watch(journal: Journal, namespace: str, id: str, channel: str) -> Job | None:

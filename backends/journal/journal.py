@@ -23,7 +23,7 @@ from memrelay.errors import ConfigError, InvalidInput
 from memrelay.settings import Settings
 
 PREFIX = "{mrj}:"
-LEASE_MS = 10_000
+LEASE_MS = 6_000  # renewed every 2 s; what a killed worker held is taken up again within 10 s
 CHECK_MS = 30_000
 GATE_MS = 900
 SWEEP_LIMIT = 500

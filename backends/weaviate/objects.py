@@ -38,7 +38,8 @@ RECORD, TEXT, DIGEST = "record", "text", "digest"
 SOURCE, OID, VERSION, DELETED = "source", "oid", "version", "deleted"
 CREATED_AT, EXPIRES_AT, TOKENS = "created_at", "expires_at", "kv"
 SCALE = "scale"
-"""1 or 2: what the stored vector is multiplied by, which is exact and changes no angle."""
+"""A power of 2 by which the stored vector is multiplied: that is exact, and changes no angle."""
+SCALES = (1, 2, 4, 8)
 
 LARGEST = 2**53 - 1
 """Integers travel as doubles."""
@@ -63,14 +64,18 @@ class Stored:
     vector: Sequence[float] | None
     size: int
 
-    def over(self, held: Row | None) -> DataObject[Any, Any]:
-        """The object to write in the place of ``held``, with a vector that differs from its vector."""
+    def object(self, scale: int) -> DataObject[Any, Any]:
+        """What to write; the vector is another one for each ``scale``."""
         if self.vector is None:
             return DataObject(properties=self.properties, uuid=self.uuid)
-        scale = 2 if held is not None and held[SCALE] == 1 else 1
         vector = [scale * value for value in self.vector]
         properties = {**self.properties, SCALE: scale}
         return DataObject(properties=properties, uuid=self.uuid, vector=vector)
+
+    def placeholder(self, dimensions: int) -> DataObject[Any, Any]:
+        """A tombstone with a vector, so that the one without is another object for Weaviate."""
+        vector = [1.0] * dimensions
+        return DataObject(properties=self.properties, uuid=self.uuid, vector=vector)
 
 
 def hexdigest(text: str) -> str:

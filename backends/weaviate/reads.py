@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import batched
 from uuid import UUID
 
+from weaviate.classes.aggregate import Metrics
+from weaviate.collections.classes.aggregate import AggregateInteger
+
 from backends.weaviate.conditions import in_source, live
 from backends.weaviate.connection import Connection
 from backends.weaviate.objects import (
@@ -70,14 +73,19 @@ async def scan(connection: Connection, scope: Scope, cursor: str | None, limit: 
 
 
 async def count(connection: Connection, scope: Scope, node: Filter | None, now: int) -> int:
-    """Weaviate counts where it can check the whole filter; else what it lets through is read."""
+    """Weaviate counts where it can check the whole filter; else what it lets through is read.
+
+    Counted are values of a property: Weaviate's total may count entries of its indexes without objects.
+    """
     where, exact = live(scope, node, now)
     collection = connection.collection(scope)
     if exact:
+        counted = Metrics(VERSION).integer(count=True)
         answer = await connection.call(
-            collection.aggregate.over_all(filters=where, total_count=True)
+            collection.aggregate.over_all(filters=where, return_metrics=counted)
         )
-        return answer.total_count or 0
+        versions = answer.properties.get(VERSION)
+        return versions.count or 0 if isinstance(versions, AggregateInteger) else 0
     total = 0
     walk = Walk(connection, collection, where, [RECORD, OID])
     async for rows in walk.pages(RECORDS_AT_ONCE):

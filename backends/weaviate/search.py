@@ -15,7 +15,7 @@ from backends.weaviate.connection import Collection, Connection
 from backends.weaviate.errors import TooLarge
 from backends.weaviate.objects import RECORD, SCALE, TEXT, VERSION, object_id, to_memory, to_vector
 from backends.weaviate.reads import RECORDS_AT_ONCE
-from backends.weaviate.walk import Walk
+from backends.weaviate.walk import DEEPEST, Walk
 from memrelay.driver import Query
 from memrelay.errors import Permanent
 from memrelay.filters import matches
@@ -25,8 +25,6 @@ Found = Object[Any, Any]
 Hits = dict[str, Hit]
 """By id of the memory."""
 
-DEEPEST = 10_000
-"""QUERY_MAXIMUM_RESULTS of Weaviate."""
 GROWTH = 4
 SPARE = 8
 """Hits fetched beyond ``top_k`` at first: one with a lower score shows that no tie is cut."""
@@ -52,7 +50,8 @@ class Search:
     async def _rank(self, where: FilterReturn) -> Hits | None:
         """The matching hits down to where more cannot matter; None if Weaviate stops before that.
 
-        A longer answer starts again from the top: Weaviate orders ties differently for each length.
+        A longer answer starts again from the top: Weaviate orders ties differently for each length. A short
+        answer is followed by the longest, since an index may know more objects than there are.
         """
         limit = min(self._query.top_k + SPARE, DEEPEST)
         while True:
@@ -61,11 +60,11 @@ class Search:
             except TooLarge:
                 return None
             hits = self._matching(found)
-            if len(found) < limit or self._settled(hits, _score(found[-1])):
+            if found and self._settled(hits, _score(found[-1])):
                 return hits
             if limit == DEEPEST:
-                return None
-            limit = min(limit * GROWTH, DEEPEST)
+                return hits if len(found) < limit else None
+            limit = DEEPEST if len(found) < limit else min(limit * GROWTH, DEEPEST)
 
     async def _deep(self) -> Hits:
         """All hits, however many: what the filter lets through is read first, then ranked by its ids."""

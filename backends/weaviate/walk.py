@@ -41,6 +41,8 @@ class Position:
 
 
 START = Position(-1)
+DEEPEST = 10_000
+"""QUERY_MAXIMUM_RESULTS of Weaviate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +63,18 @@ class Walk:
 
     async def page(self, after: Position, size: int) -> tuple[list[Row], Position | None]:
         """At most ``size`` rows behind ``after``, and where they end; None at the end of all."""
-        version = Where.by_property(VERSION)
         rows: list[Row] = []
         if after.oid is not None:
             rows = await self._tied(after.version, after.oid, size)
             if len(rows) == size:
                 return rows, _end(rows)
         wanted = size - len(rows)
-        found = await self._fetch(version.greater_than(after.version), VERSION, wanted + 1)
+        later = Where.by_property(VERSION).greater_than(after.version)
+        found = await self._fetch(later, VERSION, wanted + 1)
         found.sort(key=lambda row: (row[VERSION], row[OID]))
         if len(found) <= wanted:
             return rows + found, None
-        last = found[-1][VERSION]
+        last = found[wanted][VERSION]
         whole = [row for row in found if row[VERSION] < last]
         if whole:
             return rows + whole, Position(whole[-1][VERSION])
@@ -84,18 +86,25 @@ class Walk:
     async def _tied(self, version: int, oid: str, limit: int) -> list[Row]:
         """Rows of one version, by id, behind ``oid``."""
         same = Where.by_property(VERSION).equal(version)
-        return await self._fetch(same & Where.by_property(OID).greater_than(oid), OID, limit)
+        found = await self._fetch(same & Where.by_property(OID).greater_than(oid), OID, limit)
+        return found[:limit]
 
     async def _fetch(self, where: FilterReturn, sort: str, limit: int) -> list[Row]:
-        found = await self.connection.call(
-            self.collection.query.fetch_objects(
-                filters=self.where & where,
-                sort=Sort.by_property(sort),
-                limit=limit,
-                return_properties=[*self.properties, OID, VERSION],
+        """At least ``limit`` rows if there are so many: an index may know more objects than there are."""
+        rows: list[Row] = []
+        for asked in (limit, DEEPEST):
+            found = await self.connection.call(
+                self.collection.query.fetch_objects(
+                    filters=self.where & where,
+                    sort=Sort.by_property(sort),
+                    limit=asked,
+                    return_properties=[*self.properties, OID, VERSION],
+                )
             )
-        )
-        return [object.properties for object in found.objects]
+            rows = [object.properties for object in found.objects]
+            if len(rows) >= limit:
+                break
+        return rows
 
 
 def _end(rows: Sequence[Row]) -> Position:

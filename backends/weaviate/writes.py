@@ -10,9 +10,11 @@ What Weaviate 1.39 does to a batch in a crash (kill -9, measured; see weaviate#3
 
 - It writes out its logs while the workers are still adding vectors, so the last of an acknowledged batch
   are lost to searches, though not as objects. The next batch writes them out: hence the marker.
-- Of a batch under way, objects may survive without their entries in the indexes, and an object that is
-  written again as it is, or with the same vector, is not indexed again. So a vector is always written
-  other than it was (``SCALE``), and a tombstone that replaces a tombstone is removed first.
+- Of a batch under way, objects may survive without their entries in the indexes, even that of ids, so that
+  a read does not see them; and what is written again as it is, or with the same vector, is not indexed
+  again. So a vector is always written other than it was (``SCALE``), what cannot be read back is written
+  once more, and a tombstone goes over a placeholder that has a vector.
+- Entries may survive without their objects: an answer that is shorter than its limit is not the last.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from backends.weaviate.objects import (
     DELETED,
     MARKER,
     OID,
+    SCALE,
+    SCALES,
     VERSION,
     Row,
     Stored,
@@ -41,7 +45,7 @@ from backends.weaviate.objects import (
 )
 from backends.weaviate.walk import START, Walk
 from memrelay.errors import MemrelayError, Permanent, Transient, Unavailable
-from memrelay.types import APPLIED, STALE, Delete, Op, Outcome, Scope, failed
+from memrelay.types import APPLIED, STALE, Op, Outcome, Scope, failed
 
 ROUNDS = 3
 """How often an object is written before an apply gives up on one that others keep lowering."""
@@ -93,10 +97,10 @@ class Writer:
                 outcomes[item.op.id] = STALE
             else:
                 waiting.append(item)
-        for _ in range(ROUNDS):
+        for turn in range(ROUNDS):
             if not waiting:
                 return outcomes
-            errors = await self._write(scope, waiting, held)
+            errors = await self._write(scope, waiting, held, turn)
             outcomes |= {item.op.id: _outcome(errors.get(item.uuid)) for item in waiting}
             written = [item for item in waiting if item.uuid not in errors]
             held = await reads.held(self._connection, scope, [item.uuid for item in written])
@@ -117,13 +121,18 @@ class Writer:
             return await reads.held(self._connection, scope, list(items))
 
     async def _write(
-        self, scope: Scope, items: Sequence[Stored], held: Held
+        self, scope: Scope, items: Sequence[Stored], held: Held, turn: int
     ) -> Mapping[UUID, MemrelayError]:
         """Write objects in the place of what is held, and say which of them Weaviate did not take."""
-        await self._remove(scope, [item.uuid for item in items if _is_tombstone_again(item, held)])
+        dead = [item for item in items if item.vector is None]
+        again = [item for item in dead if turn > 0 or _is_tombstone(held.get(item.uuid))]
+        if again:
+            placeholders = [item.placeholder(scope.space.dimensions) for item in again]
+            await self._insert(scope, placeholders)
         errors: dict[UUID, MemrelayError] = {}
         for batch in _by_size(items):
-            refused = await self._insert(scope, [item.over(held.get(item.uuid)) for item in batch])
+            objects = [item.object(_scale(held.get(item.uuid), turn)) for item in batch]
+            refused = await self._insert(scope, objects)
             errors |= {batch[index].uuid: error for index, error in refused.items()}
         marker = await self._insert(scope, [DataObject(properties={}, uuid=MARKER)])
         return errors | {item.uuid: error for error in marker.values() for item in items}
@@ -143,22 +152,30 @@ class Writer:
         }
 
     async def _remove(self, scope: Scope, uuids: Sequence[UUID]) -> None:
-        if not uuids:
-            return
+        """One by one where the index of ids has lost some."""
         data = self._connection.collection(scope).data
         done = await self._connection.call(
             data.delete_many(where=Where.by_id().contains_any(uuids))
         )
         if done.failed:
             raise Transient(f"{done.failed} objects could not be removed", code="remove")
+        if done.successful < len(uuids):
+            for uuid in uuids:
+                await self._connection.call(data.delete_by_id(uuid))
 
 
 def _is_lower(held: Row | None, item: Stored) -> bool:
     return held is None or held[VERSION] < item.op.version
 
 
-def _is_tombstone_again(item: Stored, held: Held) -> bool:
-    return isinstance(item.op, Delete) and item.uuid in held and held[item.uuid][DELETED]
+def _is_tombstone(held: Row | None) -> bool:
+    return held is not None and bool(held[DELETED])
+
+
+def _scale(held: Row | None, turn: int) -> int:
+    """Another one than that of ``held``, and another one each turn, for what is there but not seen."""
+    last = SCALES.index(held[SCALE]) if held is not None and held[SCALE] else -1
+    return SCALES[(last + 1 + turn) % len(SCALES)]
 
 
 def _outcome(error: MemrelayError | None) -> Outcome:

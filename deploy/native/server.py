@@ -7,7 +7,6 @@ import functools
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -17,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Self
 
-from deploy.native.ports import is_free
+from memrelay.embedded.leash import leashed
+from memrelay.embedded.ports import is_free
 
-_LEASH = Path(__file__).with_name("leash.py")
 _POLL_SECONDS = 0.02
 _LOG_TAIL_LINES = 15
 # What a server may see of our environment: its own settings are the command and what we add.
@@ -158,7 +157,7 @@ class Server(ABC):
 
         def spawn() -> subprocess.Popen[bytes]:
             return subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid()), *command],
+                leashed(command),
                 cwd=self.directory,
                 env=environment | self._settings(),
                 stdin=subprocess.DEVNULL,

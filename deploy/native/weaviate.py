@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from deploy.native.ports import free_ports
 from deploy.native.server import Server, ServerError
+from memrelay.embedded.ports import free_ports
 
 VERSION = "1.39.0"
 _MODULE = f"github.com/weaviate/weaviate/cmd/weaviate-server@v{VERSION}"

@@ -22,7 +22,7 @@ class Version(Answer):
 
 
 class Job(Answer):
-    """What became of one request. ``counts`` by driver; ``errors`` are the first ones."""
+    """What became of one request. ``counts`` by driver, the primary first; ``errors`` are the first ones."""
 
     id: str
     status: JobStatus
@@ -37,6 +37,17 @@ class Job(Answer):
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def primary(self) -> DriverCounts:
+        """Of the first driver of its source; all zero while the job is only accepted."""
+        nothing = DriverCounts(total=self.total, stored=0, failed=0)
+        return next(iter(self.counts.values()), nothing)
+
+    @property
+    def settled(self) -> bool:
+        """The primary holds every memory, or ``errors`` say why not."""
+        return self.primary.stored + self.primary.failed == self.total
 
 
 class JobPage(Answer):

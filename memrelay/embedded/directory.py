@@ -58,18 +58,6 @@ async def held_by_all(data: Path, say: Say) -> AsyncIterator[int]:
         os.close(lock)
 
 
-def is_held(data: Path) -> bool:
-    """Whether an ``up`` runs in ``data`` now."""
-    try:
-        lock = os.open(data / "lock", os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not _taken(lock)
-    finally:
-        os.close(lock)
-
-
 def _taken(lock: int) -> bool:
     """Whether the lock is ours now."""
     try:

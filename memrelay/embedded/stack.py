@@ -36,10 +36,11 @@ class ChildEnded(MemrelayError):
 class Stack:
     """What ``running`` yields: the URL, and an end that nobody wishes for."""
 
-    def __init__(self, settings: Settings, children: list[Child]) -> None:
+    def __init__(self, settings: Settings, children: list[Child], say: Say) -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.url = f"http://{host}:{settings.port}"
         self._children = children
+        self._say = say
 
     async def ready(self) -> None:
         """Return when writes and searches are served; ``ChildEnded`` if a process ends instead."""
@@ -65,7 +66,8 @@ class Stack:
     def _check(self) -> None:
         for child in self._children:
             if not child.running:
-                raise ChildEnded(f"{child.name} has ended by itself, so all is stopped")
+                self._say("up", f"{child.name} has ended: stopping the others")
+                raise ChildEnded(f"{child.name} has ended by itself, so all was stopped")
 
 
 @asynccontextmanager
@@ -90,7 +92,7 @@ async def running(data: Path, *, say: Say, hurry: asyncio.Event) -> AsyncIterato
             try:
                 for name, module in APPS.items():
                     others.append(await _start_app(name, module, say, alive))
-                yield Stack(settings, [redis, *others])
+                yield Stack(settings, [redis, *others], say)
             finally:
                 stops = [child.stop(STOP_SECONDS[child.name], hurry) for child in others]
                 await asyncio.gather(*stops, return_exceptions=True)

@@ -55,8 +55,8 @@ def test_retry_after_is_read_in_seconds(headers: dict[str, str], retry_after: fl
 @pytest.mark.parametrize(
     ("status", "kind", "code"),
     [
-        (403, Permanent, "embedding_credentials"),
-        (402, Permanent, "embedding_credentials"),
+        (403, Unavailable, "embedding_credentials"),
+        (402, Unavailable, "embedding_credentials"),
         (413, Permanent, "embedding_refused"),
         (520, Unavailable, "embedding_unavailable"),
     ],

@@ -23,7 +23,7 @@ from backends.redis.search import GRAPH_FROM
 from backends.redis.settings import Settings
 from backends.redis.write import Writer
 from backends.redis_errors import CLASSES, translate
-from deploy.native.ports import free_port, free_ports
+from memrelay.embedded.ports import free_port, free_ports
 from deploy.native.redis import RedisServer
 from memrelay.driver import Query
 from memrelay.errors import (

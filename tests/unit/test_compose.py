@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from backends.weaviate.settings import parse as parse_weaviate
 from memrelay.settings import load_settings
 from tests.servers import cannot_be_had
 
@@ -86,7 +87,8 @@ def test_the_settings_of_a_container_are_ours_and_valid(
 
     assert settings.host == "0.0.0.0"
     assert settings.sources["default"].drivers == ["redis"]
-    assert settings.drivers["weaviate"]["grpc_port"] == "50051"
+    weaviate = parse_weaviate("weaviate", settings.drivers["weaviate"])
+    assert (weaviate.url, weaviate.grpc_port) == ("http://weaviate:8080", 50051)
     assert settings.journal_url != settings.drivers["redis"]["url"]
 
 

@@ -29,8 +29,8 @@ def test_good_vectors_pass() -> None:
     [
         ([GOOD], Transient, "embedding_count"),
         ([GOOD] * 3, Transient, "embedding_count"),
-        ([GOOD, vector_to_bytes([1, 1])], Permanent, "embedding_dimension"),
-        ([GOOD, GOOD[:-1]], Permanent, "embedding_dimension"),
+        ([GOOD, vector_to_bytes([1, 1])], Transient, "embedding_dimension"),
+        ([GOOD, GOOD[:-1]], Transient, "embedding_dimension"),
         ([GOOD, vector_to_bytes([0, 0, 0])], Permanent, "embedding_value"),
         ([vector_to_bytes([NAN, 0, 1]), GOOD], Permanent, "embedding_value"),
     ],

@@ -17,7 +17,7 @@ from redis import exceptions as redis_errors
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy.native.ports import free_port, is_free
+from memrelay.embedded.ports import free_port, is_free
 from deploy.native.redis import RedisServer
 from deploy.native.server import ServerError
 

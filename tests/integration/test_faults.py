@@ -1,0 +1,284 @@
+"""Faults: processes are killed and frozen under load, and nothing that was acknowledged is lost.
+
+Each test has a service with a journal, a broker and two stores of its own. Clients note every 202 in a
+ledger (``tests/oracle.py``); at the end both stores are read without memrelay and compared with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.native.redis import RedisServer
+from tests.rig import Load, Rig, Writer, memory, wait_until, wipe
+
+log = logging.getLogger(__name__)
+WORKER_KILLED_SECONDS = 10.0
+BROKER_BACK_SECONDS = 30.0
+STORE_BACK_SECONDS = 60.0
+DRAIN_SECONDS = 30.0
+FREEZE_SECONDS = 12.0
+KILLS = 5
+
+
+@pytest.fixture
+def unstarted(tmp_path: Path, redis_server_factory: Callable[..., RedisServer]) -> Iterator[Rig]:
+    rig = Rig(tmp_path, redis_server_factory)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def rig(unstarted: Rig) -> Rig:
+    return unstarted.start()
+
+
+def wait_in_hand(rig: Rig) -> None:
+    wait_until("a worker to have envelopes in hand", lambda: rig.leased() > 0, 10)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def seconds_to_end(rig: Rig, stages: set[bytes], seconds: float) -> float:
+    return wait_until("what was in flight to end", lambda: not stages & rig.due(), seconds)
+
+
+def test_a_worker_killed_in_the_middle_of_batches_loses_nothing(rig: Rig) -> None:
+    took = []
+    with Load(rig, seed=1):
+        for _ in range(KILLS):
+            wait_in_hand(rig)
+            rig.service.kill_worker()
+            in_flight = rig.due()
+            rig.service.start_worker()
+            took.append(seconds_to_end(rig, in_flight, WORKER_KILLED_SECONDS))
+    rig.wait_drained(DRAIN_SECONDS)
+    log.info("killed %d times, what was in flight ended after %s s", KILLS, took)
+    rig.assert_sound()
+
+
+def test_a_child_killed_in_the_middle_of_a_batch_is_replaced_and_loses_nothing(rig: Rig) -> None:
+    with Load(rig, seed=2):
+        for _ in range(2):
+            wait_in_hand(rig)
+            before = children(rig.service.worker_pid)
+            os.kill(before[0], signal.SIGKILL)
+            in_flight = rig.due()
+            took = seconds_to_end(rig, in_flight, WORKER_KILLED_SECONDS)
+            log.info("a child killed, what was in flight ended after %.1f s", took)
+            after = children(rig.service.worker_pid)
+            assert len(after) == len(before)
+            assert before[0] not in after
+    rig.wait_drained(DRAIN_SECONDS)
+    rig.assert_sound()
+
+
+def test_a_frozen_worker_that_wakes_up_settles_nothing_and_overwrites_nothing(rig: Rig) -> None:
+    with Load(rig, seed=3, ids=100):
+        frozen = freeze_in_hand(rig)
+        rig.another_worker()
+        time.sleep(FREEZE_SECONDS)
+        os.killpg(frozen, signal.SIGCONT)
+        taken_over = "were taken over by another worker"
+        wait_until("it to notice", lambda: taken_over in rig.service.worker_log.read_text(), 10)
+    rig.wait_drained(DRAIN_SECONDS)
+    rig.assert_sound()
+
+
+def freeze_in_hand(rig: Rig) -> int:
+    """The process group of the worker, frozen with envelopes in its hands."""
+    group = rig.service.worker_pid
+    while True:
+        wait_in_hand(rig)
+        os.killpg(group, signal.SIGSTOP)
+        time.sleep(0.2)  # what it had sent to the journal has been done by now
+        if rig.leased() > 0:
+            return group
+        os.killpg(group, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("wiped", [False, True], ids=["data kept", "data lost"])
+def test_accepting_goes_on_without_the_broker_and_all_is_stored_once_it_is_back(
+    rig: Rig, wiped: bool
+) -> None:
+    worker = rig.service.worker_pid
+    with Load(rig, seed=4) as load:
+        time.sleep(1)
+        rig.broker.kill()
+        accepted = len(rig.ledger.lines)
+        time.sleep(4)
+        assert len(rig.ledger.lines) > accepted + 100
+        if wiped:
+            wipe(rig.broker)
+        rig.broker.start()
+        took = seconds_to_end(rig, rig.due(), BROKER_BACK_SECONDS)
+        log.info("accepted without the broker, ended after %.1f s", took)
+    rig.wait_drained(DRAIN_SECONDS)
+    assert not load.statuses
+    assert load.broken == 0
+    assert rig.service.worker_pid == worker
+    rig.assert_sound()
+
+
+def test_no_broker_at_all_refuses_no_write(rig: Rig) -> None:
+    """What is accepted while it is frozen, rather than gone, is answered as fast."""
+    writer = Writer(rig.service.url, rig.ledger)
+    rig.broker.freeze()
+    slowest = 0.0
+    for number in range(100):
+        began = time.monotonic()
+        writer.put([memory(f"m{number}", f"written beside a frozen broker, {number}")])
+        slowest = max(slowest, time.monotonic() - began)
+    rig.broker.thaw()
+    assert not writer.refusals
+    assert slowest < 1.0
+    rig.wait_drained(BROKER_BACK_SECONDS)
+    rig.assert_sound()
+
+
+def test_without_the_journal_writes_are_an_honest_503_and_searches_go_on(rig: Rig) -> None:
+    api, worker = rig.service.api_pid, rig.service.worker_pid
+    with Load(rig, seed=5) as load:
+        for _ in range(3):
+            time.sleep(1)
+            rig.journal.kill()
+            time.sleep(1)
+            search = httpx.post(f"{rig.service.url}/v1/search", json={"query": "memory"})
+            rig.journal.start()
+            assert (search.status_code, search.json()["behind"]) == (200, None)
+    took = rig.wait_drained(DRAIN_SECONDS)
+    refusals = [refusal for writer in load.writers for refusal in writer.refusals]
+    log.info("%d refusals, drained after %.1f s", len(refusals), took)
+    assert refusals
+    for status, seconds, headers in refusals:
+        assert status == 503
+        assert seconds < 1.0
+        assert headers["content-type"] == "application/problem+json"
+        assert int(headers["retry-after"]) >= 1
+    assert (rig.service.api_pid, rig.service.worker_pid) == (api, worker)
+    rig.assert_sound()
+
+
+def test_an_api_killed_under_load_accepts_each_write_once(rig: Rig) -> None:
+    once = [memory("once", "written before the crash, repeated after it")]
+    key = {"Idempotency-Key": "a key of the client's"}
+    with Load(rig, seed=6) as load:
+        first = Writer(rig.service.url, rig.ledger).put(once, key=key["Idempotency-Key"])
+        for _ in range(3):
+            time.sleep(1)
+            rig.service.restart_api()
+            again = httpx.post(
+                f"{rig.service.url}/v1/memories", json={"memories": once}, headers=key
+            ).json()
+            assert (again["job"]["id"], again["memories"]) == (
+                first["job"]["id"],
+                first["memories"],
+            )
+    assert load.broken > 0
+    rig.wait_drained(DRAIN_SECONDS)
+    rig.assert_sound()
+
+
+def test_a_replica_that_is_down_from_the_start_delays_nobody_and_converges(unstarted: Rig) -> None:
+    rig = unstarted
+    rig.stores["replica"].kill()
+    rig.start()
+    writer = Writer(rig.service.url, rig.ledger)
+    stored = writer.put([memory("first", "the primary takes this")], wait="stored", timeout="5s")
+    assert stored["job"]["status"] == "processing"
+    assert stored["job"]["counts"]["redis"] == {"total": 1, "stored": 1, "failed": 0}
+    assert stored["job"]["counts"]["replica"]["stored"] == 0
+    found = search(rig, "the primary takes this").json()
+    assert [hit["id"] for hit in found["hits"]] == ["first"]
+    assert (found["served_by"], found["fallback"], found["behind"]) == (["redis"], False, 0)
+    with Load(rig, seed=7, ids=200):
+        time.sleep(5)
+    rig.stores["replica"].start()
+    took = rig.wait_drained(STORE_BACK_SECONDS)
+    log.info("%d writes behind, converged after %.1f s", len(rig.ledger.lines), took)
+    rig.assert_sound()
+
+
+def test_without_any_store_searches_are_503_and_writes_wait(rig: Rig) -> None:
+    writer = Writer(rig.service.url, rig.ledger)
+    writer.put([memory("before", "stored before the fault")], wait="stored", timeout="5s")
+    for store in rig.stores.values():
+        store.kill()
+    for number in range(5):
+        answer = search(rig, "stored before the fault")
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert int(answer.headers["retry-after"]) >= 1
+        writer.put([memory(f"m{number}", "accepted without any store")])
+    with Load(rig, seed=8) as load:
+        time.sleep(3)
+    assert not load.statuses
+    for store in rig.stores.values():
+        store.start()
+    took = rig.wait_drained(STORE_BACK_SECONDS)
+    log.info("%d writes behind, converged after %.1f s", len(rig.ledger.lines), took)
+    assert search(rig, "stored before the fault").status_code == 200
+    rig.assert_sound()
+
+
+def test_a_primary_that_is_down_is_replaced_in_searches_and_converges(rig: Rig) -> None:
+    writer = Writer(rig.service.url, rig.ledger)
+    rig.stores["redis"].kill()
+    accepted = writer.put([memory("while", "written while the primary is down")])
+    wait_until("the replica to have it", lambda: bool(hits(rig, "written while")), 10)
+    found = search(rig, "written while the primary is down").json()
+    assert (found["served_by"], found["fallback"]) == (["replica"], True)
+    job = httpx.get(f"{rig.service.url}/v1/jobs/{accepted['job']['id']}").json()
+    assert (job["status"], job["counts"]["replica"]["stored"]) == ("processing", 1)
+    rig.stores["redis"].start()
+    rig.wait_drained(STORE_BACK_SECONDS)
+    rig.assert_sound()
+
+
+def test_a_warm_shutdown_under_load_leaves_nothing_in_hand(rig: Rig) -> None:
+    with Load(rig, seed=9):
+        for _ in range(2):
+            wait_in_hand(rig)
+            began = time.monotonic()
+            rig.service.stop_worker()
+            log.info("the worker ended after %.1f s", time.monotonic() - began)
+            assert rig.leased() == 0
+            rig.service.start_worker()
+            wait_in_hand(rig)
+    rig.wait_drained(DRAIN_SECONDS)
+    rig.assert_sound()
+
+
+def test_a_shutdown_with_a_store_that_hangs_ends_within_its_deadline(rig: Rig) -> None:
+    """The replica's deadline is 10 s; the primary has its outcome, the replica's share is kept."""
+    writer = Writer(rig.service.url, rig.ledger)
+    rig.stores["replica"].freeze()
+    accepted = writer.put([memory("while", "written while the replica hangs")])
+    wait_in_hand(rig)
+    began = time.monotonic()
+    rig.service.stop_worker()
+    assert time.monotonic() - began < 20
+    assert rig.leased() == 0
+    job = httpx.get(f"{rig.service.url}/v1/jobs/{accepted['job']['id']}").json()
+    assert (job["status"], job["counts"]["redis"]["stored"]) == ("processing", 1)
+    rig.stores["replica"].thaw()
+    rig.service.start_worker()
+    rig.wait_drained(DRAIN_SECONDS)
+    rig.assert_sound()
+
+
+def search(rig: Rig, query: str) -> httpx.Response:
+    return httpx.post(f"{rig.service.url}/v1/search", json={"query": query}, timeout=10)
+
+
+def hits(rig: Rig, query: str) -> list[str]:
+    return [hit["id"] for hit in search(rig, query).json()["hits"]]

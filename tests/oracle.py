@@ -1,0 +1,136 @@
+"""The oracle: what was acknowledged, and what the stores hold, compared without memrelay in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from api.state import NAMESPACE
+from backends.registry import create_driver
+from memrelay.driver import Driver
+from memrelay.times import now_us, parse_time
+from memrelay.types import Entry, Memory, Scope, Space, memory_digest, memory_to_json
+
+LOCAL_SPACE = Space("local/wordllama", 256)
+CREATED_AT = "2026-01-31T12:00:00Z"
+PAGE = 1000
+
+
+def scope_of(space: Space = LOCAL_SPACE) -> Scope:
+    """Where the tests' memories are: the default source of the one namespace without API keys."""
+    return Scope(namespace=NAMESPACE, source="default", space=space)
+
+
+def digest_of(memory: Mapping[str, Any]) -> str:
+    """What a store's scan says of a memory that was sent as this JSON; it must have a ``created_at``."""
+    fields = dict(memory)
+    fields["created_at"] = parse_time(fields["created_at"])
+    return memory_digest(memory_to_json(Memory(**fields)))
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One acknowledged write. ``digest`` is None for a delete."""
+
+    id: str
+    version: int
+    digest: str | None
+    job: str
+
+
+class Ledger:
+    """Every acknowledged write, on the disk before the next request is sent. For many threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines: list[Accepted] = []
+        self._file = path.open("a")
+        self._lock = threading.Lock()
+
+    def note(self, lines: Sequence[Accepted]) -> None:
+        with self._lock:
+            self.lines += lines
+            self._file.writelines(json.dumps(asdict(line)) + "\n" for line in lines)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def newest(self) -> dict[str, Accepted]:
+        """The write with the highest version of each id."""
+        newest: dict[str, Accepted] = {}
+        for line in self.lines:
+            if line.id not in newest or newest[line.id].version < line.version:
+                newest[line.id] = line
+        return newest
+
+    def jobs(self) -> set[str]:
+        return {line.job for line in self.lines}
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The ids for which a store differs from the ledger; a sound store has none in any list."""
+
+    lost: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    resurrected: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    miscounted: list[str] = field(default_factory=list)
+
+
+SOUND = Verdict()
+
+
+def judge(ledger: Ledger, store: Mapping[str, Any], scope: Scope | None = None) -> Verdict:
+    """The ledger against one store, read by a driver of its own; ``store`` is its settings."""
+    entries, count = read(store, scope)
+    held = {entry.id: entry for entry in entries}
+    newest = ledger.newest()
+    verdict = Verdict()
+    for id, line in newest.items():
+        _judge_one(verdict, line, held.get(id))
+    live = [entry.id for entry in entries if entry.digest is not None]
+    verdict.duplicates = [id for id, times in Counter(live).items() if times > 1]
+    verdict.strangers = [id for id in live if id not in newest]
+    if count != len(live):
+        verdict.miscounted = [f"{count} counted, {len(live)} scanned"]
+    return verdict
+
+
+def _judge_one(verdict: Verdict, line: Accepted, entry: Entry | None) -> None:
+    if line.digest is None:
+        if entry is not None and entry.digest is not None:
+            verdict.resurrected.append(line.id)
+    elif entry is None or entry.digest is None:
+        verdict.lost.append(line.id)
+    elif entry.version < line.version:
+        verdict.stale.append(line.id)
+    elif (entry.version, entry.digest) != (line.version, line.digest):
+        verdict.damaged.append(line.id)
+
+
+def read(store: Mapping[str, Any], scope: Scope | None = None) -> tuple[list[Entry], int]:
+    """Everything that a store's scan gives, and its count of live memories."""
+    return asyncio.run(_read(create_driver("oracle", store), scope or scope_of()))
+
+
+async def _read(driver: Driver, scope: Scope) -> tuple[list[Entry], int]:
+    await driver.open()
+    try:
+        await driver.ensure(scope)
+        entries: list[Entry] = []
+        page = await driver.scan(scope, limit=PAGE)
+        entries += page.entries
+        while page.cursor is not None:
+            page = await driver.scan(scope, cursor=page.cursor, limit=PAGE)
+            entries += page.entries
+        return entries, await driver.count(scope, None, now=now_us())
+    finally:
+        await driver.close()

@@ -1,0 +1,246 @@
+"""memrelay on servers of its own, each to be killed alone, and clients that keep writing to it."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import httpx
+import redis
+
+from api.state import NAMESPACE
+from backends.journal.journal import PREFIX
+from deploy.native.redis import RedisServer
+from tests.oracle import CREATED_AT, SOUND, Accepted, Ledger, digest_of, judge
+from tests.service import Service
+
+RETRY_SECONDS = 0.05
+REQUEST_SECONDS = 10.0
+JOBS_READ = 300
+WORDS = (Path(__file__).parent.parent / "memrelay" / "types.py").read_text().split()
+
+
+def wait_until(what: str, condition: Callable[[], bool], seconds: float) -> float:
+    """How long it took until ``condition`` held; AssertionError after ``seconds``."""
+    began = time.monotonic()
+    while not condition():
+        waited = time.monotonic() - began
+        assert waited < seconds, f"waited {waited:.1f} s for {what}"
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+class Rig:
+    """A service with two Redis drivers: ``redis``, the primary, and ``replica``.
+
+    Journal (``appendfsync always``), broker and both stores are servers of their own.
+    """
+
+    def __init__(self, directory: Path, start_redis: Callable[..., RedisServer]) -> None:
+        self.journal = start_redis(appendfsync="always")
+        self.broker = start_redis()
+        self.stores = {"redis": start_redis(), "replica": start_redis()}
+        self.directory = directory
+        self.ledger = Ledger(directory / "ledger.ndjson")
+        self.service = Service(self.env(), directory / "service")
+        self._others: list[Service] = []
+        self._journal_client: Any = redis.Redis.from_url(self.journal.url, socket_timeout=5)
+
+    def env(self) -> dict[str, str]:
+        return {
+            "MEMRELAY_BROKER_URL": self.broker.url,
+            "MEMRELAY_JOURNAL_URL": self.journal.url,
+            "MEMRELAY_DURABILITY": "fsync",
+            "MEMRELAY_DRIVERS": json.dumps({name: self.settings(name) for name in self.stores}),
+            "MEMRELAY_SOURCES": json.dumps({"default": {"drivers": list(self.stores)}}),
+        }
+
+    def settings(self, store: str) -> dict[str, Any]:
+        """Of one driver, with its type."""
+        return {"type": "redis", "url": self.stores[store].url}
+
+    def start(self) -> Self:
+        self.service.start()
+        return self
+
+    def another_worker(self) -> Service:
+        """One more worker, started; it has no API."""
+        other = Service(self.service.env, self.directory / f"worker-{len(self._others)}")
+        other.start_worker()
+        self._others.append(other)
+        return other
+
+    def close(self) -> None:
+        self._journal_client.close()
+        for other in self._others:
+            other.kill_worker()
+        self.service.kill_api()
+        self.service.kill_worker()
+
+    def due(self) -> set[bytes]:
+        """The stages that have not ended, as the journal names them."""
+        return set(self._journal_client.zrange(f"{PREFIX}due", 0, -1))
+
+    def leased(self) -> int:
+        """How many envelopes are in the hands of workers."""
+        stages = [member.decode().split("/", 1) for member in self.due()]
+        with self._journal_client.pipeline(transaction=False) as pipe:
+            for eid, queue in stages:
+                pipe.hget(f"{PREFIX}e:{eid}", f"s:{queue}")
+            return pipe.execute().count(b"l")
+
+    def wait_drained(self, seconds: float) -> float:
+        """Until nothing is in flight; how long that took."""
+        return wait_until("everything to be stored", lambda: not self.due(), seconds)
+
+    def entered(self) -> int:
+        """How many writes the journal has taken in."""
+        eids = self._journal_client.zrange(f"{PREFIX}envs:{NAMESPACE}", 0, -1)
+        with self._journal_client.pipeline(transaction=False) as pipe:
+            for eid in eids:
+                pipe.hget(f"{PREFIX}e:{eid.decode()}", "n")
+            return sum(map(int, pipe.execute()))
+
+    def assert_sound(self) -> None:
+        """Nothing is in flight; what was entered is what was acknowledged, once; every store agrees
+        with the ledger; every job (of many, some) says ``stored``."""
+        assert self.due() == set()
+        assert self.ledger.lines, "nothing was accepted: the test shows nothing"
+        assert self.entered() == len(self.ledger.lines)
+        for store in self.stores:
+            assert judge(self.ledger, self.settings(store)) == SOUND, store
+        jobs = sorted(self.ledger.jobs())
+        with httpx.Client(base_url=self.service.url, timeout=REQUEST_SECONDS) as client:
+            for job in random.Random(len(jobs)).sample(jobs, min(len(jobs), JOBS_READ)):
+                assert client.get(f"/v1/jobs/{job}").json()["status"] == "stored", job
+
+
+def memory(id: str, text: str) -> dict[str, Any]:
+    """A memory as a client sends it."""
+    return {"id": id, "text": text, "created_at": CREATED_AT}
+
+
+class Writer:
+    """One client: repeats a write under its key until it is accepted, then notes it in the ledger."""
+
+    def __init__(self, url: str, ledger: Ledger, *, patience: float = 60.0) -> None:
+        self.http = httpx.Client(base_url=url, timeout=REQUEST_SECONDS)
+        self.refusals: list[tuple[int, float, httpx.Headers]] = []
+        """(status, seconds it took, headers) of every answer that was no acceptance."""
+        self.broken = 0
+        """Requests that got no answer."""
+        self._ledger = ledger
+        self._patience = patience
+
+    def close(self) -> None:
+        self.http.close()
+
+    def put(
+        self, memories: Sequence[Mapping[str, Any]], *, key: str = "", **params: str
+    ) -> dict[str, Any]:
+        """The answer that acknowledged them. ``key``: not one of our own; ``params`` of the query."""
+        body = {"memories": list(memories)}
+        answer = self._repeat(lambda ours: self._post("/v1/memories", body, key or ours, params))
+        self._note(answer, [digest_of(memory) for memory in memories])
+        return answer
+
+    def delete(self, ids: Sequence[str]) -> dict[str, Any]:
+        body = {"ids": list(ids)}
+        answer = self._repeat(lambda key: self._post("/v1/memories/delete", body, key, {}))
+        self._note(answer, [None] * len(ids))
+        return answer
+
+    def _post(self, path: str, body: Any, key: str, params: Mapping[str, str]) -> httpx.Response:
+        return self.http.post(path, json=body, params=params, headers={"Idempotency-Key": key})
+
+    def _repeat(self, attempt: Callable[[str], httpx.Response]) -> dict[str, Any]:
+        key = uuid4().hex
+        until = time.monotonic() + self._patience
+        while time.monotonic() < until:
+            began = time.monotonic()
+            try:
+                answer = attempt(key)
+            except httpx.TransportError:
+                self.broken += 1
+            else:
+                if answer.status_code in (200, 202):
+                    accepted: dict[str, Any] = answer.json()
+                    return accepted
+                took = time.monotonic() - began
+                self.refusals.append((answer.status_code, took, answer.headers))
+                assert answer.status_code == 503, answer.text
+            time.sleep(RETRY_SECONDS)
+        raise AssertionError(f"not accepted in {self._patience:g} s: {self.refusals[-3:]}")
+
+    def _note(self, answer: Mapping[str, Any], digests: Sequence[str | None]) -> None:
+        job = answer["job"]["id"]
+        pairs = zip(answer["memories"], digests, strict=True)
+        self._ledger.note([Accepted(m["id"], m["version"], digest, job) for m, digest in pairs])
+
+
+class Load:
+    """Writers in threads, from ``with`` to its end: new memories, newer versions of old ones, deletes."""
+
+    def __init__(
+        self, rig: Rig, *, seed: int, writers: int = 6, ids: int = 600, pause: float = 0.02
+    ) -> None:
+        self.writers = [Writer(rig.service.url, rig.ledger) for _ in range(writers)]
+        self._ids = ids
+        self._pause = pause
+        self._stopped = threading.Event()
+        self._errors: list[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._run, args=(writer, random.Random(seed + number)))
+            for number, writer in enumerate(self.writers)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+        for writer in self.writers:
+            writer.close()
+        if self._errors:
+            raise self._errors[0]
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """Of all answers that were no acceptance."""
+        return Counter(status for writer in self.writers for status, _, _ in writer.refusals)
+
+    @property
+    def broken(self) -> int:
+        """Requests that got no answer."""
+        return sum(writer.broken for writer in self.writers)
+
+    def _run(self, writer: Writer, chance: random.Random) -> None:
+        try:
+            while not self._stopped.is_set():
+                ids = chance.sample(range(self._ids), chance.randint(1, 12))
+                if chance.random() < 0.1:
+                    writer.delete([f"m{id}" for id in ids])
+                else:
+                    texts = [" ".join(chance.choices(WORDS, k=20)) for _ in ids]
+                    writer.put([memory(f"m{i}", t) for i, t in zip(ids, texts, strict=True)])
+                self._stopped.wait(self._pause)
+        except BaseException as error:
+            self._errors.append(error)
+
+
+def wipe(server: RedisServer) -> None:
+    """Remove the data of a server that does not run."""
+    assert not server.running
+    shutil.rmtree(server.directory / "appendonlydir")
