@@ -21,6 +21,8 @@ async def read_json(request: Request, limit: int) -> bytes:
     for name, value in request.scope["headers"]:
         if name == b"content-type" and value.partition(b";")[0].strip().lower() != JSON:
             raise Problem(415, "unsupported_media_type", "Send Content-Type: application/json.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem(415, "unsupported_media_type", "Send JSON without a Content-Encoding.")
         if name == b"content-length" and int(value) > limit:
             raise _too_large(limit)
     body = bytearray()

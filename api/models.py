@@ -66,7 +66,7 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_value(value: Any, depth: int) -> None:
-    if depth > METADATA_DEPTH:
+    if depth > METADATA_DEPTH and isinstance(value, dict | list):
         raise ValueError(f"is nested deeper than {METADATA_DEPTH}")
     if isinstance(value, str):
         _clean(value)

@@ -19,11 +19,12 @@ _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
 def path_id(request: Request, id: str) -> str:
     """The id at the end of the path if a memory can have it; 400 or 422 otherwise."""
     try:
-        unquote_to_bytes(request.scope["raw_path"]).decode()
+        path = unquote_to_bytes(request.scope["raw_path"]).decode()
     except UnicodeDecodeError:
         raise Problem(400, "not_utf8", "The path is not UTF-8.") from None
     try:
-        return _identifier.validate_python(id)
+        # Routes match with a regular expression, whose $ lets a last line break fall under the table.
+        return _identifier.validate_python(id if path.endswith(id) else f"{id}\n")
     except ValidationError as error:
         raise from_validation(error, "/id") from None
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
 
-from backends.broker import create_app
+from backends.broker import Publisher, create_app
 from backends.journal import Journal, check_durable
 from backends.registry import create_driver, create_embedder
 from backends.sources import EXTERNAL, open_sources
@@ -53,19 +53,15 @@ async def findings() -> AsyncIterator[Finding]:
         partial(_broker, settings),
         f"start the broker at {_place(settings.broker_url)}, or set MEMRELAY_BROKER_URL",
     )
-    for name in settings.driver_names:
-        yield await _checked(
-            f"driver {name}",
-            partial(_driver, name, settings),
-            f"start its server, or correct drivers.{name}",
-        )
     whole = True
+    for name in settings.driver_names:
+        mend = f"start its server, or correct drivers.{name}"
+        finding = await _checked(f"driver {name}", partial(_driver, name, settings), mend)
+        whole = whole and finding.status != "wrong"
+        yield finding
     for model in dict.fromkeys(source.embedding for source in settings.sources.values()):
-        finding = await _checked(
-            f"embedding {model}",
-            partial(_embedding, model, settings),
-            f"see that the model's service answers, or correct models.{model}",
-        )
+        mend = f"see that the model's service answers, or correct models.{model}"
+        finding = await _checked(f"embedding {model}", partial(_embedding, model, settings), mend)
         whole = whole and finding.status == "ok"
         yield finding
     if whole:
@@ -80,11 +76,11 @@ async def _checked(name: str, check: Callable[[], Awaitable[str]], mend: str) ->
     except TimeoutError:
         return Finding(name, "unavailable", f"no answer within {SECONDS:g} s", mend)
     except Transient as error:
-        return Finding(name, "unavailable", str(error), mend)
+        return Finding(name, "unavailable", str(error).removeprefix(f"{name}: "), mend)
     except ConfigError as error:  # says itself what to do
-        return Finding(name, "wrong", str(error))
+        return Finding(name, "wrong", str(error).removeprefix(f"{name}: "))
     except MemrelayError as error:
-        return Finding(name, "wrong", str(error), mend)
+        return Finding(name, "wrong", str(error).removeprefix(f"{name}: "), mend)
 
 
 async def _journal(settings: Settings) -> str:
@@ -102,10 +98,11 @@ async def _broker(settings: Settings) -> str:
 
 
 def _connect(settings: Settings) -> None:
-    with create_app(settings).connection_for_write() as connection:
+    app = create_app(settings)
+    with app.connection_for_write() as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
-        except (*connection.connection_errors, *connection.channel_errors, OSError) as error:
+        except Publisher(app).errors as error:
             raise Transient(str(error).strip() or type(error).__name__) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,8 @@ from memrelay.breaker import Breaker
 from memrelay.driver import Driver
 from memrelay.errors import Permanent, Transient, Unavailable
 from memrelay.types import Scope
+
+log = logging.getLogger("memrelay.store")
 
 
 class BreakerOpen(Unavailable):
@@ -83,6 +86,12 @@ class Store:
         except Permanent:
             self.breaker.succeeded()
             raise
+        except Exception as error:  # the edge to code that may be a stranger's: its bug is its own
+            self.breaker.failed()
+            log.exception("driver %s raised what the contract does not allow", self.name)
+            raise Unavailable(
+                f"driver {self.name} failed with {type(error).__name__}", code="driver_bug"
+            ) from error
         self.breaker.succeeded()
 
     async def _prepare(self, scope: Scope) -> None:

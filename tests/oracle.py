@@ -53,6 +53,9 @@ class Ledger:
         self._file = path.open("a")
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        self._file.close()
+
     def note(self, lines: Sequence[Accepted]) -> None:
         with self._lock:
             self.lines += lines

@@ -52,6 +52,7 @@ class Rig:
         self.ledger = Ledger(directory / "ledger.ndjson")
         self.service = Service(self.env(), directory / "service")
         self._others: list[Service] = []
+        self._writers: list[Writer] = []
         self._journal_client: Any = redis.Redis.from_url(self.journal.url, socket_timeout=5)
 
     def env(self) -> dict[str, str]:
@@ -78,7 +79,16 @@ class Rig:
         self._others.append(other)
         return other
 
+    def writer(self) -> Writer:
+        """One more client."""
+        writer = Writer(self.service.url, self.ledger)
+        self._writers.append(writer)
+        return writer
+
     def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+        self.ledger.close()
         self._journal_client.close()
         for other in self._others:
             other.kill_worker()
@@ -95,7 +105,8 @@ class Rig:
         with self._journal_client.pipeline(transaction=False) as pipe:
             for eid, queue in stages:
                 pipe.hget(f"{PREFIX}e:{eid}", f"s:{queue}")
-            return pipe.execute().count(b"l")
+            states: list[bytes | None] = pipe.execute()
+        return states.count(b"l")
 
     def wait_drained(self, seconds: float) -> float:
         """Until nothing is in flight; how long that took."""
@@ -192,7 +203,7 @@ class Load:
     def __init__(
         self, rig: Rig, *, seed: int, writers: int = 6, ids: int = 600, pause: float = 0.02
     ) -> None:
-        self.writers = [Writer(rig.service.url, rig.ledger) for _ in range(writers)]
+        self.writers = [rig.writer() for _ in range(writers)]
         self._ids = ids
         self._pause = pause
         self._stopped = threading.Event()
@@ -211,8 +222,6 @@ class Load:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
-        for writer in self.writers:
-            writer.close()
         if self._errors:
             raise self._errors[0]
 

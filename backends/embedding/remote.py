@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import litellm
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 
 from backends.embedding.check import check_vectors
 from backends.embedding.errors import GARBLED, TIMED_OUT, TRANSLATED, translate
 from backends.embedding.limiter import Limiter
 from backends.embedding.tokens import clip, estimate_tokens, split
 from memrelay.errors import ConfigError, Transient
+from memrelay.options import Options, parse_options
 from memrelay.types import Space
 
 MAX_INPUTS = 8192
@@ -28,10 +29,8 @@ litellm.telemetry = False
 warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
 
 
-class RemoteOptions(BaseModel):
+class RemoteOptions(Options):
     """What an operator says of a remote model under ``models."provider/model"``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     dimensions: int | None = Field(default=None, ge=1, le=4096)
     """Asked for where the model can be asked, and checked; unset, one word is embedded to find out."""
@@ -59,13 +58,9 @@ class RemoteOptions(BaseModel):
 
 def create(model: str, options: Mapping[str, Any]) -> RemoteEmbedder:
     """``ConfigError`` in one line if LiteLLM has no such provider, or an option is wrong."""
+    chosen = parse_options(RemoteOptions, f"models.{model}", options)
     try:
-        chosen = RemoteOptions(**options)
         litellm.get_llm_provider(model)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"models.{model}.{where}: {first['msg']}") from None
     except TRANSLATED:
         raise ConfigError(f"embedding {model!r}: LiteLLM knows no such provider") from None
     return RemoteEmbedder(model, chosen)

@@ -12,11 +12,12 @@ from backends.redis.keys import Keys, PartitionKeys, keys_of
 from backends.redis.partitions import Partitions
 from backends.redis.records import decode, necessary
 from backends.redis.search import PARTITIONS_PER_TRIP, Search
-from backends.redis.settings import Settings, parse
+from backends.redis.settings import Settings
 from backends.redis.write import Writer
 from memrelay.driver import Capabilities, Query
 from memrelay.errors import ConfigError, Permanent, Unavailable, Unsupported
 from memrelay.filters import Filter, matches, normalized
+from memrelay.options import parse_options
 from memrelay.types import Hit, Memory, Op, Outcome, Page, Scope
 
 RECORDS_PER_PAGE = 256
@@ -25,7 +26,7 @@ FIXED = ("partitions", "directory_shards")
 
 def create(name: str, settings: Mapping[str, Any]) -> RedisDriver:
     """The driver under ``drivers.<name>``, not opened; ``ConfigError`` names a wrong setting."""
-    return RedisDriver(name, parse(name, settings))
+    return RedisDriver(name, parse_options(Settings, f"drivers.{name}", settings))
 
 
 class RedisDriver:

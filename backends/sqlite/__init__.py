@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from backends.sqlite.driver import SqliteDriver
 from memrelay.driver import Driver
-from memrelay.errors import ConfigError
+from memrelay.options import Options, parse_options
 
 __all__ = ["SqliteDriver", "create"]
 
 
+def _named(path: Path) -> Path:
+    if not path.name:
+        raise ValueError("name the database file, such as data/memories.db")
+    return path
+
+
+class Settings(Options):
+    """``path`` is the database file; missing folders are made."""
+
+    path: Annotated[Path, AfterValidator(_named), Field(examples=["data/memories.db"])]
+
+
 def create(name: str, settings: Mapping[str, Any]) -> Driver:
     """The driver of the file ``path``, which processes may share; ``ConfigError`` if it is not named."""
-    unknown = sorted(settings.keys() - {"path"})
-    if unknown:
-        raise ConfigError(f"drivers.{name}.{unknown[0]}: unknown setting; there is: path")
-    path = settings.get("path")
-    if not isinstance(path, str | Path) or not str(path):
-        raise ConfigError(f"drivers.{name}.path: name the database file, such as data/memories.db")
-    return SqliteDriver(name, Path(path).expanduser().absolute())
+    options = parse_options(Settings, f"drivers.{name}", settings)
+    return SqliteDriver(name, options.path.expanduser().absolute())

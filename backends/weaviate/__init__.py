@@ -11,9 +11,10 @@ with warnings.catch_warnings(record=True):
     import weaviate  # noqa: F401
 
 from backends.weaviate.driver import WeaviateDriver
-from backends.weaviate.settings import parse
+from backends.weaviate.settings import Settings
+from memrelay.options import parse_options
 
 
 def create(name: str, settings: Mapping[str, Any]) -> WeaviateDriver:
     """The driver under ``drivers.<name>``, not opened; ``ConfigError`` names a wrong setting."""
-    return WeaviateDriver(name, parse(name, settings))
+    return WeaviateDriver(name, parse_options(Settings, f"drivers.{name}", settings))

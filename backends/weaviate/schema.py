@@ -1,4 +1,4 @@
-"""Collections, tenants and the properties of declared numbers: made when a scope is ensured."""
+"""Collections, their properties and tenants: made when a scope is ensured."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def ensure(connection: Connection, scope: Scope) -> None:
             if not await connection.call(collections.exists(name)):
                 raise
     collection = collections.use(name)
-    await _add_numbers(connection, scope)
+    await _add_properties(connection, scope)
     await connection.call(collection.tenants.create(objects.tenant_name(scope)))
 
 
@@ -105,20 +105,23 @@ def _number(name: str, data_type: DataType, *, filterable: bool = False) -> Prop
     )
 
 
-async def _add_numbers(connection: Connection, scope: Scope) -> None:
-    """A property for each declared number, and the proof that the collection is one of ours."""
+async def _add_properties(connection: Connection, scope: Scope) -> None:
+    """What an older memrelay or other fields left out, and the proof that the collection is one of ours."""
     config = connection.client.collections.use(objects.collection_name(scope.space)).config
-    wanted = {objects.number_property(f) for f in objects.number_fields(scope.fields)}
+    numbers = [objects.number_property(field) for field in objects.number_fields(scope.fields)]
     found = await connection.call(config.get())
     if not found.multi_tenancy_config.enabled:
         raise Permanent(
             f"the collection {found.name} was not made by memrelay (it has no tenants): delete it",
             code="collection",
         )
-    for name in sorted(wanted - {known.name for known in found.properties}):
+    known = {property.name for property in found.properties}
+    for wanted in [*_properties(), *(_number(name, DataType.NUMBER) for name in numbers)]:
+        if wanted.name in known:
+            continue
         try:
-            await connection.call(config.add_property(_number(name, DataType.NUMBER)))
+            await connection.call(config.add_property(wanted))
         except Permanent:
-            known = await connection.call(config.get())
-            if name not in {property.name for property in known.properties}:
+            now = await connection.call(config.get())
+            if wanted.name not in {property.name for property in now.properties}:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Annotated, Any, Literal
 
@@ -156,4 +157,5 @@ def _accepted(accepted: Accepted, wait: bool, as_json: bool) -> int:
 def _show_memory(memory: StoredMemory) -> None:
     for name, value in memory.model_dump(mode="json").items():
         if value not in (None, [], {}):
-            typer.echo(f"{name}: {plain(value)}")
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            typer.echo(f"{name}: {plain(shown)}")

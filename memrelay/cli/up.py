@@ -68,10 +68,9 @@ async def _up(data: Path, sample: Path | None, question: str | None) -> None:
 async def _serve(
     data: Path, sample: Path | None, question: str | None, hurry: asyncio.Event
 ) -> None:
-    _pass_on("up", f"data in {data}")
     async with running(data, say=_pass_on, hurry=hurry) as stack:
         await stack.ready()
-        _pass_on("up", f"ready: {stack.url}")
+        _pass_on("up", f"ready: {stack.url} (data in {data}; Ctrl-C stops)")
         async with AsyncMemrelay(stack.url) as client:
             if sample is not None:
                 await _take_in(client, sample)

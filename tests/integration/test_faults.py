@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from deploy.native.redis import RedisServer
-from tests.rig import Load, Rig, Writer, memory, wait_until, wipe
+from tests.rig import Load, Rig, memory, wait_until, wipe
 
 log = logging.getLogger(__name__)
 WORKER_KILLED_SECONDS = 10.0
@@ -131,7 +131,7 @@ def test_accepting_goes_on_without_the_broker_and_all_is_stored_once_it_is_back(
 
 def test_no_broker_at_all_refuses_no_write(rig: Rig) -> None:
     """What is accepted while it is frozen, rather than gone, is answered as fast."""
-    writer = Writer(rig.service.url, rig.ledger)
+    writer = rig.writer()
     rig.broker.freeze()
     slowest = 0.0
     for number in range(100):
@@ -172,7 +172,7 @@ def test_an_api_killed_under_load_accepts_each_write_once(rig: Rig) -> None:
     once = [memory("once", "written before the crash, repeated after it")]
     key = {"Idempotency-Key": "a key of the client's"}
     with Load(rig, seed=6) as load:
-        first = Writer(rig.service.url, rig.ledger).put(once, key=key["Idempotency-Key"])
+        first = rig.writer().put(once, key=key["Idempotency-Key"])
         for _ in range(3):
             time.sleep(1)
             rig.service.restart_api()
@@ -192,7 +192,7 @@ def test_a_replica_that_is_down_from_the_start_delays_nobody_and_converges(unsta
     rig = unstarted
     rig.stores["replica"].kill()
     rig.start()
-    writer = Writer(rig.service.url, rig.ledger)
+    writer = rig.writer()
     stored = writer.put([memory("first", "the primary takes this")], wait="stored", timeout="5s")
     assert stored["job"]["status"] == "processing"
     assert stored["job"]["counts"]["redis"] == {"total": 1, "stored": 1, "failed": 0}
@@ -209,7 +209,7 @@ def test_a_replica_that_is_down_from_the_start_delays_nobody_and_converges(unsta
 
 
 def test_without_any_store_searches_are_503_and_writes_wait(rig: Rig) -> None:
-    writer = Writer(rig.service.url, rig.ledger)
+    writer = rig.writer()
     writer.put([memory("before", "stored before the fault")], wait="stored", timeout="5s")
     for store in rig.stores.values():
         store.kill()
@@ -231,7 +231,7 @@ def test_without_any_store_searches_are_503_and_writes_wait(rig: Rig) -> None:
 
 
 def test_a_primary_that_is_down_is_replaced_in_searches_and_converges(rig: Rig) -> None:
-    writer = Writer(rig.service.url, rig.ledger)
+    writer = rig.writer()
     rig.stores["redis"].kill()
     accepted = writer.put([memory("while", "written while the primary is down")])
     wait_until("the replica to have it", lambda: bool(hits(rig, "written while")), 10)
@@ -260,7 +260,7 @@ def test_a_warm_shutdown_under_load_leaves_nothing_in_hand(rig: Rig) -> None:
 
 def test_a_shutdown_with_a_store_that_hangs_ends_within_its_deadline(rig: Rig) -> None:
     """The replica's deadline is 10 s; the primary has its outcome, the replica's share is kept."""
-    writer = Writer(rig.service.url, rig.ledger)
+    writer = rig.writer()
     rig.stores["replica"].freeze()
     accepted = writer.put([memory("while", "written while the replica hangs")])
     wait_in_hand(rig)

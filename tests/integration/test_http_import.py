@@ -195,12 +195,12 @@ def test_empty_import_has_no_job(http: httpx.Client, user: str) -> None:
 )
 def test_import_that_cannot_begin_is_refused(
     http: httpx.Client,
-    user: str,
     refused: Refused,
     headers: dict[str, str],
     params: dict[str, Any],
     expected: tuple[int, str | None],
 ) -> None:
+    user = "import-that-cannot-begin"
     sent = {"Idempotency-Key": user, **NDJSON, **headers}
     answer = http.post(IMPORT, content=lines(user, 1), headers=sent, params=params)
     refused(answer, *expected)

@@ -137,7 +137,7 @@ async def test_what_a_driver_did_not_take_comes_back_with_its_vectors(
     assert job.status == "stored"
 
 
-async def test_a_lease_that_ran_out_is_swept_once_and_claimed_alone(
+async def test_a_lease_that_ran_out_is_swept_once_and_claimed_in_smaller_parts(
     journal: Journal, sweeper: ThreadJournal
 ) -> None:
     firsts = await enter(journal, unit([["a"]]), unit([["b"]]))
@@ -152,6 +152,27 @@ async def test_a_lease_that_ran_out_is_swept_once_and_claimed_alone(
     assert sorted(c.eids[0] for c in alone) == sorted(firsts)
     assert [len(c.envelopes) for c in alone] == [1, 1]
     assert [c.envelopes[0].attempts for c in alone] == [2, 2]
+
+
+async def test_what_kills_workers_is_alone_after_a_few_claims_and_spreads_to_nothing_new(
+    journal: Journal, sweeper: ThreadJournal
+) -> None:
+    old = await enter(journal, *(unit([[f"old-{i}"]]) for i in range(9)))
+    sizes = []
+    for generation in range(3):
+        new = await enter(journal, unit([[f"new-{generation}"]]))
+        claims = []
+        while (claimed := await journal.claim(QUEUE, f"{generation}-{len(claims)}")) is not None:
+            claims.append(claimed)
+        again = [c for c in claims if set(c.eids) & set(old)]
+        assert all(set(c.eids) <= set(old) for c in again if generation > 0), "a new one was mixed in"
+        sizes.append([len(c.eids) for c in again])
+        for claimed in claims:
+            if set(claimed.eids) & set(new):
+                await journal.settle(claimed, [applied(eid) for eid in new])
+        await asyncio.sleep(0.25)
+        sweeper.sweep(str(generation), gate_ms=1)
+    assert sizes == [[10], [3, 3, 3], [1] * 9]
 
 
 async def test_a_frozen_worker_cannot_settle_what_another_took(

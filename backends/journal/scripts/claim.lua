@@ -1,6 +1,7 @@
 -- Takes the next envelope of a queue, namespaces in rotation, and along with it those behind it of
 -- the same namespace and source, up to max_n memories and max_bytes. Attempts are counted here, before
--- the work starts. An envelope whose lease once ran out is taken alone.
+-- the work starts. Envelopes whose lease once ran out are taken among themselves, and no more of them
+-- than each allows: what killed a worker must not spread, and is alone after a few claims.
 -- ARGV: queue, token, lease_ms, max_n, max_bytes
 -- Returns {} or {ns, src, drivers, {eid, n, attempts, body, vectors}, ...}
 local q, token = ARGV[1], ARGV[2]
@@ -26,23 +27,25 @@ local function take(eid, fields)
   bytes = bytes + tonumber(fields[4])
 end
 
+local most = nil
 local eid = redis.call('LINDEX', list, 0)
 while eid do
-  local fields = redis.call('HMGET', P .. 'e:' .. eid, 'src', 'd', 'n', 'sz', '1:' .. q)
-  local alone = fields[5]
+  local fields = redis.call('HMGET', P .. 'e:' .. eid, 'src', 'd', 'n', 'sz', 'c:' .. q)
+  local limit = tonumber(fields[5] or math.huge)
   if source then
-    local fits = fields[1] == source and fields[2] == drivers and not alone
+    local fits = fields[1] == source and fields[2] == drivers
+      and (limit == math.huge) == (most == math.huge) and #claimed < math.min(limit, most)
       and total + tonumber(fields[3]) <= max_n and bytes + tonumber(fields[4]) <= max_bytes
     if not fits then
       break
     end
   end
-  source, drivers = fields[1], fields[2]
+  source, drivers, most = fields[1], fields[2], math.min(limit, most or math.huge)
   take(eid, fields)
-  if alone then
-    break
-  end
   eid = redis.call('LINDEX', list, 0)
+end
+for _, envelope in ipairs(claimed) do
+  redis.call('HSET', P .. 'e:' .. envelope[1], 'g:' .. q, #claimed)
 end
 if redis.call('LLEN', list) > 0 then
   redis.call('RPUSH', P .. 'w:' .. q, ns)

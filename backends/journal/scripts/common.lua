@@ -3,7 +3,8 @@
 --
 -- e:<eid>          hash, an envelope without its body. eid is its first version.
 --                  ns src q(ueue) d(rivers) n sl(ices) sz at(ms) open fin(ms), and for each stage <q>:
---                  s:<q> state (w waiting, l leased, r retry)  k:<q> lease token  a:<q> attempts  1:<q> alone
+--                  s:<q> state (w waiting, l leased, r retry)  k:<q> lease token  a:<q> attempts
+--                  g:<q> how many envelopes the lease was over  c:<q> how many a claim may hold, once one ran out
 --                  and for each driver: o:<driver> outcomes, x:<driver> errors
 -- b:<eid> v:<eid>  its writes; its vectors, once a driver has to be served later. Opaque bytes.
 -- due              zset '<eid>/<q>' -> ms: every open stage, scored by what happens next

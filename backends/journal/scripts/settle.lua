@@ -32,7 +32,7 @@ end
 
 local function end_stage(eid, e, stage)
   redis.call('ZREM', P .. 'due', eid .. '/' .. stage)
-  redis.call('HDEL', e, 's:' .. stage, 'k:' .. stage, '1:' .. stage)
+  redis.call('HDEL', e, 's:' .. stage, 'k:' .. stage, 'g:' .. stage, 'c:' .. stage)
   return redis.call('HINCRBY', e, 'open', -1)
 end
 

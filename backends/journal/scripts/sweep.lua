@@ -15,7 +15,8 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now_ms, 
   redis.call('ZADD', P .. 'due', int(now_ms + check_ms), member)
   if state == 'l' then
     redis.call('HDEL', e, 'k:' .. q)
-    redis.call('HSET', e, '1:' .. q, 1)
+    local held = tonumber(redis.call('HGET', e, 'g:' .. q) or 1)
+    redis.call('HSET', e, 'c:' .. q, math.ceil(held / 4))
     wait(eid, q, ns, true)
     expired = expired + 1
     moved[#moved + 1] = q

@@ -1,0 +1,427 @@
+"""The command line against a running memrelay, and ``memrelay up`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from memrelay import exits
+from memrelay.embedded.ports import free_port, is_free
+from tests.service import Service
+
+COMMAND = [sys.executable, "-m", "memrelay.cli"]
+SAMPLE = Path(__file__).parents[2] / "examples" / "conversation.ndjson"
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+type Memrelay = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _environment(directory: Path, **own: str) -> dict[str, str]:
+    """Ours without any setting, and with the user's state in ``directory``."""
+    hidden = ("MEMRELAY_", "REDIS_URL", "WEAVIATE_URL")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+    return clean | {"XDG_STATE_HOME": str(directory / "state")} | own
+
+
+@pytest.fixture
+def environment(service: Service, tmp_path: Path) -> dict[str, str]:
+    return _environment(tmp_path, MEMRELAY_URL=service.url)
+
+
+@pytest.fixture
+def memrelay(environment: Mapping[str, str], tmp_path: Path) -> Memrelay:
+    """Runs one command to its end."""
+
+    def run(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+            **more,
+        )
+
+    return run
+
+
+def _wait_until(reached: Callable[[], object], seconds: float = START_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, f"not reached in {seconds:g} s"
+        time.sleep(0.02)
+
+
+def _json(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_a_memory_is_added_found_and_removed(memrelay: Memrelay, user: str) -> None:
+    options = ["--user", user, "--tag", "food", "--metadata", '{"category": "fact"}']
+    added = memrelay("add", "Ana is allergic to peanuts.", *options, "--wait", "--json")
+    assert added.returncode == exits.OK
+    id = _json(added)["memories"][0]["id"]
+
+    found = memrelay("search", "what must Ana not eat?", "--user", user)
+    assert found.returncode == exits.OK
+    score, *rest = found.stdout.splitlines()[0].split("\t")
+    assert -1 <= float(score) <= 1
+    assert rest == [id, user, "Ana is allergic to peanuts."]
+
+    assert _json(memrelay("get", id, "--json"))["metadata"] == {"category": "fact"}
+    assert memrelay("count", "--user", user, "--filter", '{"tags": "food"}').stdout == "1\n"
+    assert memrelay("rm", id, "--wait").returncode == exits.OK
+    gone = memrelay("get", id)
+    assert (gone.returncode, gone.stderr) == (exits.FAILED, "memrelay: There is no such object.\n")
+
+
+def test_text_may_come_from_stdin(memrelay: Memrelay, user: str) -> None:
+    added = memrelay("add", "-", "--user", user, "--wait", "--json", input="from a pipe\n")
+    id = _json(added)["memories"][0]["id"]
+    assert _json(memrelay("get", id, "--json"))["text"] == "from a pipe\n"
+
+
+def test_a_job_is_listed_shown_and_waited_for(memrelay: Memrelay, user: str) -> None:
+    job = _json(memrelay("add", "a job", "--user", user, "--json"))["job"]["id"]
+    assert memrelay("jobs", "wait", job, "--timeout", "30").returncode == exits.OK
+    assert job in memrelay("jobs", "ls", "--limit", "100").stdout
+    assert _json(memrelay("jobs", "show", job, "--json"))["status"] == "stored"
+
+
+def test_a_memory_that_is_wrong_fails_and_names_the_field(memrelay: Memrelay) -> None:
+    refused = memrelay("add", "  ")
+    assert refused.returncode == exits.FAILED
+    assert "/memories/0/text is blank" in refused.stderr
+
+
+def _ndjson(path: Path, user: str, count: int) -> Path:
+    lines = (json.dumps({"text": f"line {n}", "user_id": user}) for n in range(1, count + 1))
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def test_a_file_imported_twice_is_stored_once(
+    memrelay: Memrelay, user: str, tmp_path: Path
+) -> None:
+    file = _ndjson(tmp_path / "a.ndjson", user, 700)
+    for _ in range(2):
+        done = memrelay("import", str(file), "--quiet", "--json")
+        assert done.returncode == exits.OK
+        report = _json(done)
+        assert (report["accepted"], report["refused"], report["failed"]) == (700, 0, 0)
+        assert report["job"]["counts"]["redis"]["stored"] >= 700
+    assert memrelay("count", "--user", user).stdout == "700\n"
+
+
+def test_refused_lines_make_an_import_partial(
+    memrelay: Memrelay, user: str, tmp_path: Path
+) -> None:
+    file = _ndjson(tmp_path / "a.ndjson", user, 2)
+    with file.open("a") as appended:
+        appended.write('{"text": " "}\n')
+    done = memrelay("import", str(file))
+    assert done.returncode == exits.PARTIAL
+    assert "line 3: invalid: /text is blank" in done.stderr
+    assert "3 read, 2 accepted, 2 stored, 1 failed" in done.stderr
+    assert done.stdout.startswith("2 stored, 1 refused, 0 failed in ")
+    assert not list(tmp_path.glob("state/memrelay/imports/*"))
+
+
+def test_ctrl_c_leaves_an_import_that_can_be_resumed(
+    memrelay: Memrelay, environment: Mapping[str, str], user: str, tmp_path: Path
+) -> None:
+    file = _ndjson(tmp_path / "a.ndjson", user, 30_000)
+    running = subprocess.Popen(
+        [*COMMAND, "import", file], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    _wait_until(lambda: list(tmp_path.glob("state/memrelay/imports/*.json")))
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=30)
+    assert running.returncode == exits.PARTIAL
+    assert f"go on with: memrelay import {file} --resume" in told
+    (bookmark,) = tmp_path.glob("state/memrelay/imports/*.json")
+    line = json.loads(bookmark.read_bytes())["line"]
+    assert 0 < line < 30_000
+    assert line % 5000 == 0
+
+    resumed = memrelay("import", str(file), "--resume", "--json", "--quiet")
+    assert resumed.returncode == exits.OK
+    assert resumed.stderr == f"going on after line {line}\n"
+    assert json.loads(resumed.stdout)["accepted"] == 30_000 - line
+    assert memrelay("count", "--user", user).stdout == "30000\n"
+    assert not bookmark.exists()
+
+
+def test_a_changed_file_is_not_resumed(
+    memrelay: Memrelay, environment: Mapping[str, str], user: str, tmp_path: Path
+) -> None:
+    file = _ndjson(tmp_path / "a.ndjson", user, 20_000)
+    running = subprocess.Popen(
+        [*COMMAND, "import", file], env=environment, stderr=subprocess.DEVNULL
+    )
+    _wait_until(lambda: list(tmp_path.glob("state/memrelay/imports/*.json")))
+    running.kill()
+    running.wait()
+    _ndjson(file, user, 10)
+    refused = memrelay("import", str(file), "--resume")
+    assert refused.returncode == exits.USAGE
+    assert "the file has changed" in refused.stderr
+
+
+def test_on_a_terminal_an_import_draws_bars(
+    environment: Mapping[str, str], user: str, tmp_path: Path
+) -> None:
+    file = _ndjson(tmp_path / "a.ndjson", user, 6000)
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(
+        [*COMMAND, "import", file],
+        env={**environment, "TERM": "xterm-256color", "COLUMNS": "110"},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = _read_terminal(ours)
+    os.close(ours)
+    assert running.wait(timeout=30) == exits.OK
+    assert "\x1b[" in shown
+    assert "accepted \x1b" in shown
+    assert "━" in shown
+    assert "6,000 of 6,000" in shown
+    assert "6000 stored, 0 refused, 0 failed" in shown
+
+
+def _read_terminal(descriptor: int) -> str:
+    """Everything up to the end, which Linux tells as an error."""
+    shown = b""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if select.select([descriptor], [], [], 0.5)[0]:
+            try:
+                shown += os.read(descriptor, 65_536)
+            except OSError:
+                break
+    return shown.decode()
+
+
+def test_doctor_finds_a_whole_installation_whole(service: Service, tmp_path: Path) -> None:
+    done = _doctor(tmp_path, service.env)
+    checks = {finding["check"]: finding["status"] for finding in json.loads(done.stdout)["checks"]}
+    assert done.returncode == exits.OK, done.stdout
+    assert set(checks.values()) == {"ok"}
+    assert {"settings", "journal", "broker", "driver redis", "driver sqlite"} < checks.keys()
+    assert {"embedding local/wordllama", "embedding external", "sources"} < checks.keys()
+
+
+@pytest.mark.parametrize(
+    ("setting", "check", "status"),
+    [
+        ({"MEMRELAY_PORT": "abc"}, "settings", exits.FAILED),
+        ({"MEMRELAY_DRIVERS__REDIS__TYPE": "nope"}, "driver redis", exits.FAILED),
+        ({"MEMRELAY_JOURNAL_URL": "redis://:canary@127.0.0.1:1/0"}, "journal", exits.UNAVAILABLE),
+        ({"MEMRELAY_BROKER_URL": "redis://:canary@127.0.0.1:1/0"}, "broker", exits.UNAVAILABLE),
+        ({"MEMRELAY_BROKER_URL": "amqp://u:canary@127.0.0.1:1//"}, "broker", exits.UNAVAILABLE),
+        (
+            {"MEMRELAY_DRIVERS__REDIS__URL": "redis://:canary@127.0.0.1:1/0"},
+            "driver redis",
+            exits.UNAVAILABLE,
+        ),
+        (
+            {"MEMRELAY_SOURCES": '{"default": {"drivers": ["redis"], "embedding": "local/x"}}'},
+            "embedding local/x",
+            exits.FAILED,
+        ),
+    ],
+)
+def test_doctor_names_what_is_wrong(
+    service: Service, tmp_path: Path, setting: dict[str, str], check: str, status: int
+) -> None:
+    done = _doctor(tmp_path, service.env | setting)
+    findings = json.loads(done.stdout)["checks"]
+    (bad,) = [finding for finding in findings if finding["status"] != "ok"]
+    assert bad["check"] == check
+    assert bad["detail"]
+    assert done.returncode == status
+    assert "canary" not in done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+def test_doctor_wants_a_journal_that_keeps(
+    service: Service, tmp_path: Path, redis_server_factory: Callable[..., Any]
+) -> None:
+    forgetful = redis_server_factory(appendonly=False)
+    setting = {"MEMRELAY_JOURNAL_URL": f"{forgetful.url}/0"}
+    done = subprocess.run(
+        [*COMMAND, "doctor"],
+        env=service.env | setting,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == exits.FAILED
+    assert "WRONG  journal: journal_url: the journal has appendonly no" in done.stdout
+    assert "CONFIG SET appendonly yes" in done.stdout
+
+
+def _doctor(directory: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "doctor", "--json"],
+        env=env,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+class Up:
+    """A running ``memrelay up`` with its data in ``directory``."""
+
+    def __init__(self, directory: Path, port: int, *arguments: str) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = directory / "up.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "up", *arguments],
+                env=_environment(directory, MEMRELAY_PORT=str(port)),
+                cwd=directory,
+                stdout=log,
+                stderr=log,
+            )
+
+    def until(self, line: str) -> None:
+        def told() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            return line in self.log.read_text()
+
+        _wait_until(told)
+
+    def stop(self, sign: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(sign)
+        return self.process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def _up(directory: Path, port: int, *arguments: str) -> Iterator[Up]:
+    up = Up(directory, port, *arguments)
+    try:
+        yield up
+    finally:
+        if up.process.poll() is None:
+            up.stop()
+
+
+def _processes_in(directory: Path) -> list[int]:
+    """Those that hold a file in ``directory`` open: every process of a stack inherits its lock."""
+    held = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                files = [link.readlink() for link in (process / "fd").iterdir()]
+            except OSError:
+                continue
+            if any(file.is_relative_to(directory / ".memrelay") for file in files):
+                held.append(int(process.name))
+    return held
+
+
+def test_up_answers_a_question_about_a_sample_and_keeps_it(tmp_path: Path) -> None:
+    port = free_port()
+    with _up(tmp_path, port, "--sample", str(SAMPLE)) as up:
+        up.until("search by")
+        told = up.log.read_text()
+        assert f"ready: {up.url}" in told
+        assert "30 memories of" in told
+        assert "taken in: stored (redis 30, sqlite 30)" in told
+        _, _, answer = told.partition("asked: What does Ana prefer to eat?")
+        assert "Thai and Indian curries" in answer.splitlines()[1]
+
+        second = subprocess.run(
+            [*COMMAND, "up"],
+            env=_environment(tmp_path, MEMRELAY_PORT=str(free_port())),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (second.returncode, second.stdout) == (exits.FAILED, "")
+        assert second.stderr.startswith(
+            f"memrelay: another memrelay up (process {up.process.pid}) runs in"
+        )
+        assert second.stderr.count("\n") == 1
+
+        assert up.stop(signal.SIGTERM) == exits.OK
+        assert up.log.read_text().endswith("up │ stopped\n")
+    assert _processes_in(tmp_path) == []
+    assert is_free(port)
+
+    with _up(tmp_path, port) as again:
+        again.until("ready: ")
+        count = httpx.post(f"{again.url}/v1/memories/count", json={}).json()
+        assert count["count"] == 30
+        assert again.stop() == exits.OK
+
+
+def test_a_killed_up_leaves_no_orphans_and_loses_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    with _up(tmp_path, port) as up:
+        up.until("ready: ")
+        memory = {"memories": [{"id": "a", "text": "accepted"}]}
+        assert httpx.post(f"{up.url}/v1/memories", json=memory).status_code == 202
+        assert len(_processes_in(tmp_path)) >= 4
+        up.process.kill()
+        up.process.wait()
+        with _up(tmp_path, port) as again:
+            again.until("ready: ")
+            _wait_until(lambda: httpx.get(f"{again.url}/v1/memories/a").status_code == 200)
+            assert again.stop() == exits.OK
+    assert _processes_in(tmp_path) == []
+
+
+def test_up_says_in_one_line_that_its_port_is_taken(service: Service, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "up"],
+        env=_environment(tmp_path, MEMRELAY_PORT=str(service.port)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (exits.FAILED, "")
+    assert done.stderr.startswith(f"memrelay: port {service.port} on 127.0.0.1 is taken")
+    assert done.stderr.count("\n") == 1
+
+
+def test_up_stops_everything_when_one_of_its_processes_ends(tmp_path: Path) -> None:
+    with _up(tmp_path, free_port()) as up:
+        up.until("ready: ")
+        (api,) = [
+            pid
+            for pid in _processes_in(tmp_path)
+            if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"-m\0api\0")
+        ]
+        os.kill(api, signal.SIGKILL)
+        assert up.process.wait(STOP_SECONDS) == exits.FAILED
+        assert "api has ended" in up.log.read_text()
+    assert _processes_in(tmp_path) == []
