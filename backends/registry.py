@@ -54,5 +54,7 @@ def _load(path: str, what: str) -> Any:
         extra = EXTRAS.get(missing)
         mend = f"pip install 'memrelay[{extra}]'" if extra else "install it"
         raise ConfigError(f"{what}: the package {error.name} is missing: {mend}") from None
+    except ImportError as error:
+        raise ConfigError(f"{what}: {module} cannot be imported: {error}") from None
     except AttributeError:
         raise ConfigError(f"{what}: {module} has no {attribute}") from None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from backends.registry import create_driver, create_embedder
 from backends.store import Store
 from memrelay.embedder import Embedder
-from memrelay.errors import ConfigError, Permanent, Transient
+from memrelay.errors import ConfigError, Permanent, Transient, Unavailable
 from memrelay.settings import Settings, SourceSettings
 from memrelay.types import Scope, Space
 
@@ -72,7 +73,8 @@ async def open_sources(
 ) -> Sources:
     """Create drivers, open embedders (in a cache, by ``wrap``), check dimensions.
 
-    Raises ``ConfigError`` in one line for what does not fit.
+    Raises ``ConfigError`` in one line for what does not fit, ``Unavailable`` for a model that has to be
+    asked for its dimensions and does not answer.
     """
     stores = create_stores(settings)
     embedders: dict[str, Embedder] = {}
@@ -99,12 +101,23 @@ async def _open_embedder(name: str, source: SourceSettings, settings: Settings) 
     options = dict(settings.models.get(source.embedding, {}))
     if source.dimensions is not None:
         options.setdefault("dimensions", source.dimensions)
-    embedder = create_embedder(source.embedding, options)
+    setting = f"sources.{name}.embedding"
     try:
+        embedder = create_embedder(source.embedding, options)
         await embedder.open()
-    except (Permanent, Transient) as error:
-        raise ConfigError(f"sources.{name}.embedding {source.embedding!r}: {error}") from None
+    except Transient as error:
+        place = _place(options.get("api_base"))
+        raise Unavailable(f"{setting} {source.embedding!r}{place}: {error}") from None
+    except Permanent as error:
+        raise ConfigError(f"{setting} {source.embedding!r}: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{setting}: {error}") from None
     return embedder
+
+
+def _place(url: object) -> str:
+    """Where a model is served, without what may be secret in its address."""
+    return f" at {urlsplit(url).netloc.rpartition('@')[2]}" if isinstance(url, str) else ""
 
 
 def _space(name: str, source: SourceSettings, embedder: Embedder | None) -> Space:

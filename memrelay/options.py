@@ -5,8 +5,9 @@ Numbers may come as strings, since that is how environment variables bring them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -38,3 +39,18 @@ def parse_options[M: BaseModel](model: type[M], where: str, raw: Mapping[str, An
 def _hint(model: type[BaseModel], key: str) -> str:
     examples = model.model_fields[key].examples
     return f"; give for example {examples[0]}" if examples else ""
+
+
+def checked_url(url: str, schemes: Collection[str], example: str) -> str:
+    """``url`` if it has one of these schemes and no impossible port.
+
+    The ``ValueError`` otherwise shows an example and not the URL, which may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in schemes and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"give an address such as {example}")
+    return url

@@ -10,7 +10,14 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,9 +27,12 @@ from pydantic_settings import (
 )
 
 from memrelay.errors import ConfigError
+from memrelay.options import checked_url
 from memrelay.types import FieldType
 
 CONFIG_FILE = "memrelay.toml"
+BROKERS = ("redis", "rediss", "amqp", "amqps")
+JOURNALS = ("redis", "rediss", "unix")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 
 
@@ -102,6 +112,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = Path(os.environ.get("MEMRELAY_CONFIG", CONFIG_FILE))
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path))
+
+    @field_validator("broker_url")
+    @classmethod
+    def _names_a_broker(cls, url: str) -> str:
+        return checked_url(url, BROKERS, "redis://127.0.0.1:6379/1 or amqp://127.0.0.1:5672")
+
+    @field_validator("journal_url")
+    @classmethod
+    def _names_a_journal(cls, url: str) -> str:
+        return checked_url(url, JOURNALS, "redis://127.0.0.1:6379/0")
 
     @model_validator(mode="after")
     def _names_fit(self) -> Settings:

@@ -6,17 +6,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from memrelay.options import Options
+from memrelay.options import Options, checked_url
 
-SCHEMES = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
+SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 EXAMPLE = "redis://127.0.0.1:6379/0"
 Count = Annotated[int, Field(ge=1, le=4096)]
 
 
 def _address(url: str) -> str:
-    if not url.startswith(SCHEMES):
-        raise ValueError(f"give an address such as {EXAMPLE}")
-    return url
+    return checked_url(url, SCHEMES, EXAMPLE)
 
 
 class Settings(Options):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from backends.weaviate.settings import parse as parse_weaviate
+from backends.weaviate.settings import Settings as WeaviateSettings
 from memrelay.settings import load_settings
 from tests.servers import cannot_be_had
 
@@ -87,7 +87,7 @@ def test_the_settings_of_a_container_are_ours_and_valid(
 
     assert settings.host == "0.0.0.0"
     assert settings.sources["default"].drivers == ["redis"]
-    weaviate = parse_weaviate("weaviate", settings.drivers["weaviate"])
+    weaviate = WeaviateSettings(**settings.drivers["weaviate"])
     assert (weaviate.url, weaviate.grpc_port) == ("http://weaviate:8080", 50051)
     assert settings.journal_url != settings.drivers["redis"]["url"]
 
