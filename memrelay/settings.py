@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,6 +161,8 @@ def load_settings() -> Settings:
         where = ".".join(str(part) for part in first["loc"])
         message = str(first["msg"]).removeprefix("Value error, ")
         raise ConfigError(f"setting {where}: {message}" if where else message) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{known or CONFIG_FILE}: {error}") from None
     except (SettingsError, ValueError) as error:
         raise ConfigError(f"settings: {error}".splitlines()[0]) from None
     if not settings.sources:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from memrelay.embedded.ports import free_port, free_ports
 from deploy.native.redis import RedisServer
 from deploy.native.server import ServerError
 from deploy.native.weaviate import WeaviateServer
+from memrelay.embedded.ports import free_port, free_ports
 from tests.servers import Weaviate, cannot_be_had, redis_server, weaviate_server
 
 

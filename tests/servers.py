@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from memrelay.embedded.ports import free_port, free_ports
 from deploy.native.redis import RedisServer
 from deploy.native.server import ServerError
 from deploy.native.weaviate import WeaviateServer
+from memrelay.embedded.ports import free_port, free_ports
 
 _ROOT = Path(__file__).parent.parent
 _DOCKER_INFO_SECONDS = 3

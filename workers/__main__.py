@@ -6,6 +6,9 @@ import asyncio
 import logging
 import os
 import sys
+import warnings
+
+from celery.exceptions import SecurityWarning
 
 from backends.journal import Journal, check_durable
 from backends.sources import open_sources
@@ -39,6 +42,8 @@ def main() -> int:
     except MemrelayError as error:
         print(f"memrelay worker: {error}", file=sys.stderr)  # noqa: T201
         return exits.FAILED
+    # Celery warns root of pickled messages; ours are JSON alone.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     from workers.app import app  # noqa: PLC0415 - after the check: it reads the settings when imported
 
     app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *sys.argv[1:]])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
@@ -58,7 +59,10 @@ async def read_job(journal: Journal, namespace: str, id: str) -> Job | None:
     """The job, or None if this namespace has none of that id, or no longer."""
     ranges = await ranges_of(journal, namespace, id)
     envelopes = await _envelopes_of(journal, namespace, ranges)
-    return _job(id, ranges, envelopes) if envelopes else None
+    gone = sum(job.count for job in ranges) - _held(envelopes, ranges)
+    if not envelopes or (gone and not id.startswith(IMPORT_PREFIX)):
+        return None
+    return _job(id, ranges, envelopes, gone=gone)
 
 
 async def ranges_of(journal: Journal, namespace: str, id: str) -> list[JobId]:
@@ -134,7 +138,7 @@ async def watch(journal: Journal, namespace: str, id: str, channel: str) -> Job 
 async def _envelopes_of(
     journal: Journal, namespace: str, ranges: Sequence[JobId]
 ) -> list[_Envelope]:
-    """All envelopes that hold a part of the ranges; none if one of them is gone."""
+    """All envelopes that still hold a part of the ranges, in order."""
     index = f"{PREFIX}envs:{namespace}"
     with translated():
         async with journal.client.pipeline(transaction=False) as pipe:
@@ -143,9 +147,7 @@ async def _envelopes_of(
                 pipe.zrangebyscore(index, f"({job.first}", job.first + job.count - 1)
             rows = await pipe.execute()
     eids = sorted({int(eid) for row in rows for eid in row})
-    envelopes = await _read(journal, eids)
-    held = sum(_overlap(envelope, job)[1] for envelope in envelopes for job in ranges)
-    return envelopes if held == sum(job.count for job in ranges) else []
+    return await _read(journal, eids)
 
 
 async def _read(journal: Journal, eids: Sequence[int]) -> list[_Envelope]:
@@ -161,20 +163,32 @@ async def _read(journal: Journal, eids: Sequence[int]) -> list[_Envelope]:
     ]
 
 
-def _overlap(envelope: _Envelope, job: JobId) -> tuple[int, int]:
-    """(first position in the envelope, number of memories) that belong to the range."""
-    start = max(job.first, envelope.eid) - envelope.eid
-    end = min(job.first + job.count, envelope.eid + envelope.n) - envelope.eid
-    return start, max(0, end - start)
+def _parts(envelope: _Envelope, ranges: Sequence[JobId]) -> Iterator[tuple[int, int]]:
+    """(first position, number of memories) of each piece of the envelope that is in the ranges."""
+    index = max(0, bisect_right(ranges, envelope.eid, key=lambda job: job.first) - 1)
+    for at in range(index, len(ranges)):
+        job = ranges[at]
+        start = max(job.first, envelope.eid) - envelope.eid
+        end = min(job.first + job.count, envelope.eid + envelope.n) - envelope.eid
+        if start >= envelope.n:
+            break
+        if end > start:
+            yield start, end - start
 
 
-def _job(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope]) -> Job:
+def _held(envelopes: Sequence[_Envelope], ranges: Sequence[JobId]) -> int:
+    """How many memories of the ranges these envelopes hold."""
+    return sum(count for envelope in envelopes for _, count in _parts(envelope, ranges))
+
+
+def _job(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope], *, gone: int) -> Job:
+    """``gone`` memories were in envelopes that have left the journal: only success leaves within a week."""
     drivers = envelopes[0].drivers
     total = sum(job.count for job in ranges)
-    letters = dict.fromkeys(drivers, "")
+    letters = dict.fromkeys(drivers, "a" * gone)
     failures: list[MemoryFailure] = []
     for envelope in envelopes:
-        for start, count in (_overlap(envelope, job) for job in ranges):
+        for start, count in _parts(envelope, ranges):
             for driver in drivers:
                 letters[driver] += envelope.outcomes(driver)[start : start + count]
                 failures += _failures(envelope, driver, start, count)

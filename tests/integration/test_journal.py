@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 
 import pytest
+
 from backends.journal import (
     Claim,
     DriverResult,
@@ -19,7 +21,7 @@ from backends.journal import (
     encode_vectors,
     encode_write,
 )
-from backends.journal.jobs import list_jobs, read_job
+from backends.journal.jobs import IMPORT_PREFIX, add_to_import, list_jobs, read_job
 from backends.journal.journal import PREFIX
 from memrelay.batching import pack
 from memrelay.jobs import JobId
@@ -165,7 +167,9 @@ async def test_what_kills_workers_is_alone_after_a_few_claims_and_spreads_to_not
         while (claimed := await journal.claim(QUEUE, f"{generation}-{len(claims)}")) is not None:
             claims.append(claimed)
         again = [c for c in claims if set(c.eids) & set(old)]
-        assert all(set(c.eids) <= set(old) for c in again if generation > 0), "a new one was mixed in"
+        assert all(set(c.eids) <= set(old) for c in again if generation > 0), (
+            "a new one was mixed in"
+        )
         sizes.append([len(c.eids) for c in again])
         for claimed in claims:
             if set(claimed.eids) & set(new):
@@ -226,7 +230,7 @@ async def test_a_claim_takes_along_at_most_512_memories_of_one_source(journal: J
 async def test_versions_are_contiguous_and_never_handed_out_twice(journal: Journal) -> None:
     answers = await asyncio.gather(*(enter(journal, unit([["a", "b", "c"]])) for _ in range(50)))
     firsts = sorted(first for [first] in answers)
-    assert all(later - earlier >= 3 for earlier, later in zip(firsts, firsts[1:], strict=False))
+    assert all(later - earlier >= 3 for earlier, later in pairwise(firsts))
 
 
 async def test_versions_go_on_from_the_last_one_when_the_clock_is_behind(journal: Journal) -> None:
@@ -275,6 +279,23 @@ async def test_a_job_may_span_envelopes_and_has_ended_when_the_last_one_has(
     job = await read_job(journal, "ns", id)
     assert job is not None
     assert (job.status, job.counts["redis"].stored) == ("stored", 1000)
+
+
+async def test_an_import_is_still_known_when_its_first_envelopes_have_left(
+    journal: Journal,
+) -> None:
+    id = f"{IMPORT_PREFIX}0123"
+    firsts = [(await enter(journal, unit([["a", "b"]])))[0] for _ in range(3)]
+    for first in firsts:
+        await add_to_import(journal, "ns", id, JobId(first, 2))
+    one = await claim(journal)
+    await journal.settle(one, [applied(eid) for eid in one.eids])
+    await journal.client.delete(f"{PREFIX}e:{firsts[0]}")
+    await journal.client.zrem(f"{PREFIX}envs:ns", firsts[0])
+    job = await read_job(journal, "ns", id)
+    assert job is not None
+    assert (job.status, job.total, job.counts["redis"].stored) == ("stored", 6, 6)
+    assert await read_job(journal, "other", id) is None
 
 
 async def test_another_namespace_has_no_such_job(journal: Journal) -> None:
@@ -343,5 +364,3 @@ async def test_scripts_leave_no_key_without_the_journals_prefix(journal: Journal
     keys = [key async for key in journal.client.scan_iter()]
     assert keys
     assert all(key.startswith(PREFIX.encode()) for key in keys), "one slot on Redis Cluster"
-
-

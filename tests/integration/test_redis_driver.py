@@ -23,9 +23,9 @@ from backends.redis.search import GRAPH_FROM
 from backends.redis.settings import Settings
 from backends.redis.write import Writer
 from backends.redis_errors import CLASSES, translate
-from memrelay.embedded.ports import free_port, free_ports
 from deploy.native.redis import RedisServer
 from memrelay.driver import Query
+from memrelay.embedded.ports import free_port, free_ports
 from memrelay.errors import (
     ConfigError,
     MemrelayError,

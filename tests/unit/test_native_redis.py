@@ -17,9 +17,9 @@ from redis import exceptions as redis_errors
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from memrelay.embedded.ports import free_port, is_free
 from deploy.native.redis import RedisServer
 from deploy.native.server import ServerError
+from memrelay.embedded.ports import free_port, is_free
 
 type RedisFactory = Callable[..., RedisServer]
 
