@@ -72,7 +72,8 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s %(message)s"
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "LiteLLM"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         uvloop.run(serve(load_settings()))
     except Unavailable as error:

@@ -48,6 +48,7 @@ class GroupCommit:
         self._linger = linger
         self._pending: list[Pending] = []
         self._arrived = asyncio.Event()
+        self._closing = False
         self._task = asyncio.create_task(self._run(), name="group-commit")
 
     async def enter(self, entry: Entry) -> Entered:
@@ -61,25 +62,30 @@ class GroupCommit:
         return await future
 
     async def close(self) -> None:
-        """Enter what is waiting, then stop."""
-        waiting = [future for _, future in self._pending]
-        await asyncio.gather(*waiting, return_exceptions=True)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        """Enter what is waiting, then stop. Nothing may be entered any more."""
+        self._closing = True
+        self._arrived.set()
+        await self._task
 
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             batch, self._pending = self._pending, []
-            try:
-                await self._commit(batch)
-            except Exception as error:
-                if not isinstance(error, MemrelayError):
-                    log.exception("a group commit failed")
-                _fail(batch, error)
+            if batch:
+                await self._try(batch)
             if self._pending:
                 await self._gather_more()
+            elif self._closing:
+                return
+
+    async def _try(self, batch: Sequence[Pending]) -> None:
+        try:
+            await self._commit(batch)
+        except Exception as error:
+            if not isinstance(error, MemrelayError):
+                log.exception("a group commit failed")
+            _fail(batch, error)
 
     async def _gather_more(self) -> None:
         """Up to ``linger`` seconds, as long as requests keep arriving."""

@@ -14,6 +14,8 @@ from memrelay.settings import Settings, SourceSettings
 from memrelay.types import Scope, Space
 
 EXTERNAL = "external"
+UNTIL_MENDED = ("embedding_credentials", "embedding_model")
+"""Codes of an ``Unavailable`` that no waiting helps: a setting has to be mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,10 @@ async def _open_embedder(name: str, source: SourceSettings, settings: Settings) 
         embedder = create_embedder(source.embedding, options)
         await embedder.open()
     except Transient as error:
-        place = _place(options.get("api_base"))
-        raise Unavailable(f"{setting} {source.embedding!r}{place}: {error}") from None
+        message = f"{setting} {source.embedding!r}{_place(options.get('api_base'))}: {error}"
+        if error.code in UNTIL_MENDED:
+            raise ConfigError(message) from None
+        raise Unavailable(message) from None
     except Permanent as error:
         raise ConfigError(f"{setting} {source.embedding!r}: {error}") from None
     except ConfigError as error:

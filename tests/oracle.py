@@ -7,20 +7,26 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from api.state import NAMESPACE
 from backends.registry import create_driver
-from memrelay.driver import Driver
+from memrelay.driver import Driver, Query
 from memrelay.times import now_us, parse_time
 from memrelay.types import Entry, Memory, Scope, Space, memory_digest, memory_to_json
 
 LOCAL_SPACE = Space("local/wordllama", 256)
 CREATED_AT = "2026-01-31T12:00:00Z"
 PAGE = 1000
+SEARCHES_AT_ONCE = 16
+
+VectorOf = Callable[[str, int], bytes]
+"""Float32 bytes of a text's vector of so many dimensions."""
 
 
 def scope_of(space: Space = LOCAL_SPACE) -> Scope:
@@ -137,3 +143,34 @@ async def _read(driver: Driver, scope: Scope) -> tuple[list[Entry], int]:
         return entries, await driver.count(scope, None, now=now_us())
     finally:
         await driver.close()
+
+
+def misaligned(
+    store: Mapping[str, Any], scope: Scope, texts: Mapping[str, str], vector_of: VectorOf
+) -> list[str]:
+    """The ids whose vector in the store is not that of their text."""
+    return asyncio.run(_misaligned(create_driver("oracle", store), scope, texts, vector_of))
+
+
+async def _misaligned(
+    driver: Driver, scope: Scope, texts: Mapping[str, str], vector_of: VectorOf
+) -> list[str]:
+    await driver.open()
+    at_once = asyncio.Semaphore(SEARCHES_AT_ONCE)
+
+    async def is_there(id: str, text: str) -> bool:
+        vector = vector_of(text, scope.space.dimensions)
+        query = Query(mode="semantic", top_k=1, now=now_us(), vector=vector, include_vector=True)
+        async with at_once:
+            [hit] = await driver.search(scope, query)
+        held = np.frombuffer(hit.vector or b"", dtype="<f4")
+        wanted = np.frombuffer(vector, dtype="<f4")
+        return (hit.memory.id, hit.memory.text) == (id, text) and np.allclose(
+            held, wanted, atol=1e-5
+        )
+
+    try:
+        there = await asyncio.gather(*(is_there(id, text) for id, text in texts.items()))
+    finally:
+        await driver.close()
+    return [id for id, fine in zip(texts, there, strict=True) if not fine]

@@ -19,13 +19,28 @@ import redis
 from api.state import NAMESPACE
 from backends.journal.journal import PREFIX
 from deploy.native.redis import RedisServer
-from tests.oracle import CREATED_AT, SOUND, Accepted, Ledger, digest_of, judge
+from memrelay.types import Space
+from tests.oracle import (
+    CREATED_AT,
+    LOCAL_SPACE,
+    SOUND,
+    Accepted,
+    Ledger,
+    digest_of,
+    judge,
+    scope_of,
+)
 from tests.service import Service
 
+MODEL = "openai/test-embed"
 RETRY_SECONDS = 0.05
 REQUEST_SECONDS = 10.0
 JOBS_READ = 300
 WORDS = (Path(__file__).parent.parent / "memrelay" / "types.py").read_text().split()
+
+
+def remote_space(options: Mapping[str, Any]) -> Space:
+    return Space(MODEL, options["dimensions"])
 
 
 def wait_until(what: str, condition: Callable[[], bool], seconds: float) -> float:
@@ -41,10 +56,19 @@ def wait_until(what: str, condition: Callable[[], bool], seconds: float) -> floa
 class Rig:
     """A service with two Redis drivers: ``redis``, the primary, and ``replica``.
 
-    Journal (``appendfsync always``), broker and both stores are servers of their own.
+    Journal (``appendfsync always``), broker and both stores are servers of their own. ``model`` has
+    the options of a remote model, in whose space everything is; otherwise it is the local one.
     """
 
-    def __init__(self, directory: Path, start_redis: Callable[..., RedisServer]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        start_redis: Callable[..., RedisServer],
+        *,
+        model: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._model = model
+        self.scope = scope_of(LOCAL_SPACE if model is None else remote_space(model))
         self.journal = start_redis(appendfsync="always")
         self.broker = start_redis()
         self.stores = {"redis": start_redis(), "replica": start_redis()}
@@ -56,12 +80,14 @@ class Rig:
         self._journal_client: Any = redis.Redis.from_url(self.journal.url, socket_timeout=5)
 
     def env(self) -> dict[str, str]:
+        source = {"drivers": list(self.stores), "embedding": self.scope.space.model}
         return {
             "MEMRELAY_BROKER_URL": self.broker.url,
             "MEMRELAY_JOURNAL_URL": self.journal.url,
             "MEMRELAY_DURABILITY": "fsync",
             "MEMRELAY_DRIVERS": json.dumps({name: self.settings(name) for name in self.stores}),
-            "MEMRELAY_SOURCES": json.dumps({"default": {"drivers": list(self.stores)}}),
+            "MEMRELAY_SOURCES": json.dumps({"default": source}),
+            "MEMRELAY_MODELS": json.dumps({} if self._model is None else {MODEL: self._model}),
         }
 
     def settings(self, store: str) -> dict[str, Any]:
@@ -127,7 +153,7 @@ class Rig:
         assert self.ledger.lines, "nothing was accepted: the test shows nothing"
         assert self.entered() == len(self.ledger.lines)
         for store in self.stores:
-            assert judge(self.ledger, self.settings(store)) == SOUND, store
+            assert judge(self.ledger, self.settings(store), self.scope) == SOUND, store
         jobs = sorted(self.ledger.jobs())
         with httpx.Client(base_url=self.service.url, timeout=REQUEST_SECONDS) as client:
             for job in random.Random(len(jobs)).sample(jobs, min(len(jobs), JOBS_READ)):

@@ -33,7 +33,8 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s %(message)s"
     )
-    logging.getLogger("celery").setLevel(logging.WARNING)
+    for chatty in ("celery", "httpx", "LiteLLM"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         asyncio.run(check(load_settings()))
     except Unavailable as error:

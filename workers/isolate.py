@@ -37,13 +37,12 @@ async def isolate[T](items: Sequence[T], call: Call[T]) -> list[tuple[T, Permane
             part = second  # refused as it was with the first half: no need to ask, unless it is one
             if len(part) == 1:
                 refusal = await _refusal(part, call)
-        if refusal is None:
-            succeeded = True
-            continue
-        guilty.append((part[0], refusal))
+        succeeded = succeeded or refusal is None
+        if refusal is not None:
+            guilty.append((part[0], refusal))
         if succeeded:
             untried = [[item for rest in untried for item in rest]] if untried else []
-        elif len(guilty) >= SAME_REFUSALS:
+        elif refusal is not None and len(guilty) >= SAME_REFUSALS:
             raise Transient(
                 f"everything is refused, which looks like a setting: {refusal}", code="all_refused"
             ) from refusal

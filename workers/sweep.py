@@ -17,7 +17,8 @@ from memrelay.errors import MemrelayError
 
 log = logging.getLogger("memrelay.sweep")
 INTERVAL = 1.0
-MESSAGES = 64
+MESSAGES = 512
+"""At most so many are sent at once to a queue that is empty while work waits."""
 
 
 def sweep(journal: ThreadJournal, publisher: Publisher, token: str) -> int:

@@ -364,3 +364,12 @@ async def test_scripts_leave_no_key_without_the_journals_prefix(journal: Journal
     keys = [key async for key in journal.client.scan_iter()]
     assert keys
     assert all(key.startswith(PREFIX.encode()) for key in keys), "one slot on Redis Cluster"
+
+
+async def test_sweeping_an_entry_scores_it_anew(journal: Journal, sweeper: ThreadJournal) -> None:
+    await enter(journal, unit([["a"]]), unit([["b"]], source="notes"))
+    await claim(journal, "dead")
+    await asyncio.sleep(0.25)
+    sweeper.sweep("s", gate_ms=1)
+    seconds, _ = await journal.client.time()
+    assert min((await due(journal)).values()) > 1000 * (seconds + 20), "nothing is due at once again"

@@ -83,10 +83,15 @@ def source(**settings: Any) -> str:
     return json.dumps({"default": {"drivers": ["redis"], **settings}})
 
 
+def test_driver_that_is_not_there_is_named(refuses: Refuses) -> None:
+    line = refuses(exits.FAILED, MEMRELAY_SOURCES=source(drivers=["oracle"]))
+    assert "sources.default.drivers names 'oracle'" in line
+    assert "(there: redis, sqlite)" in line
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"MEMRELAY_SOURCES": source(drivers=["oracle"])}, ["sources.default", "oracle", "redis"]),
         ({"MEMRELAY_SOURCES": "{canary"}, ["sources"]),
         ({"MEMRELAY_DRIVERS__REDIS__TYPE": "oracle"}, ["drivers.redis", "oracle", "weaviate"]),
         ({"MEMRELAY_DRIVERS__REDIS__URL": "http://u:canary@h"}, ["drivers.redis.url", "redis://"]),
@@ -101,7 +106,7 @@ def source(**settings: Any) -> str:
 def test_wrong_setting_is_named(
     refuses: Refuses, changes: dict[str, str], words: list[str]
 ) -> None:
-    line = refuses(exits.FAILED, **changes)
+    line = refuses(exits.FAILED, "workers", **changes)
     assert all(word in line for word in words), line
     assert "canary" not in line
 
@@ -113,7 +118,7 @@ def test_missing_package_of_a_driver_is_named_with_its_cure(
     missing = tmp_path / "missing" / "apsw"
     missing.mkdir(parents=True)
     (missing / "__init__.py").write_text("raise ModuleNotFoundError('gone', name='apsw')\n")
-    line = refuses(exits.FAILED, PYTHONPATH=f"{missing.parent}{os.pathsep}{ROOT}")
+    line = refuses(exits.FAILED, "workers", PYTHONPATH=f"{missing.parent}{os.pathsep}{ROOT}")
     assert "drivers.sqlite" in line
     assert "pip install 'memrelay[sqlite]'" in line
 
@@ -137,10 +142,12 @@ def test_journal_that_could_lose_what_it_is_given_is_refused(
     assert "appendfsync always" in line
     with redis.Redis.from_url(url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
-        assert "maxmemory-policy noeviction" in refuses(exits.FAILED, MEMRELAY_JOURNAL_URL=url)
+        line = refuses(exits.FAILED, "workers", MEMRELAY_JOURNAL_URL=url)
+        assert "maxmemory-policy noeviction" in line
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("appendonly", "no")
-        assert "appendonly yes" in refuses(exits.FAILED, MEMRELAY_JOURNAL_URL=url)
+        line = refuses(exits.FAILED, "workers", MEMRELAY_JOURNAL_URL=url)
+        assert "appendonly yes" in line
 
 
 def test_broker_of_an_unknown_kind_is_refused(refuses: Refuses) -> None:
@@ -158,7 +165,7 @@ def test_port_that_is_taken_is_named(refuses: Refuses) -> None:
     assert "MEMRELAY_PORT" in line
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_host_that_others_reach_needs_keys(refuses: Refuses, host: str) -> None:
     line = refuses(exits.FAILED, "api", MEMRELAY_HOST=host)
     assert host in line
@@ -171,10 +178,11 @@ async def test_model_that_its_server_does_not_know_is_named(refuses: Refuses) ->
         line = await asyncio.to_thread(
             refuses,
             exits.FAILED,
+            "api",
             MEMRELAY_SOURCES=source(embedding="openai/some-model"),
             MEMRELAY_MODELS=json.dumps({"openai/some-model": model}),
         )
-        assert server.stats.calls == 2
+        assert server.stats.calls == 1
     assert "sources.default.embedding 'openai/some-model'" in line
     assert "The model does not exist" in line
     assert "canary" not in line
@@ -201,6 +209,7 @@ def test_model_server_that_cannot_be_reached_is_named(refuses: Refuses) -> None:
     model = {"api_base": f"http://user:canary@127.0.0.1:{port}/v1", "api_key": "canary"}
     line = refuses(
         exits.UNAVAILABLE,
+        "workers",
         MEMRELAY_SOURCES=source(embedding="openai/some-model"),
         MEMRELAY_MODELS=json.dumps({"openai/some-model": model}),
     )

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 
+from api.announce import CAPACITY, ENOUGH, Announcer
 from backends.broker import Publisher, create_app
 from backends.journal import Journal, Put, ThreadJournal, Unit, encode_write
 from backends.journal.journal import PREFIX
@@ -119,6 +120,17 @@ def test_nothing_is_published_while_the_queue_has_a_message(bench: Bench) -> Non
     assert bench.sweep() == 3
     assert (bench.length(URGENT), bench.length(BULK)) == (1, 3)
     assert bench.sweep() == 0
+
+
+def test_announcements_without_workers_end_when_there_are_enough(bench: Bench) -> None:
+    for number in range(4):
+        announcer = Announcer(bench.publisher)
+        for envelope in range(CAPACITY - 1):
+            announcer.announce(URGENT, envelope)
+        announcer.announce(BULK, number)
+        announcer.close()
+    assert ENOUGH <= bench.length(URGENT) < 2 * ENOUGH
+    assert bench.length(BULK) == 4
 
 
 def test_an_empty_journal_publishes_nothing(bench: Bench) -> None:
