@@ -41,6 +41,7 @@ MEDIA_TYPES = (
     "text/plain",
 )
 PIECE_BYTES = 64 * 1024
+UNREAD_BYTES = 16 << 20
 BATCH = 512
 IN_FLIGHT = 4
 GZIP = 16 + zlib.MAX_WBITS
@@ -95,7 +96,7 @@ class Ndjson(Response):
 
 
 class Import:
-    """One import. Reading goes on while results wait to be read: a slow reader cannot stall it."""
+    """One import. Reading goes on while results wait to be read, up to ``UNREAD_BYTES`` of them."""
 
     def __init__(self, state: State, source: Source, namespace: str, key: str) -> None:
         self._state = state
@@ -108,12 +109,14 @@ class Import:
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._accepted = 0
         self._refused = 0
+        self._unread = 0
 
     async def results(self, lines: AsyncIterator[Line], from_line: int) -> AsyncIterator[bytes]:
         """The result of each line in order, then the summary."""
         reader = asyncio.create_task(self._read(batched(lines, from_line=from_line)))
         try:
             while (result := await self._results.get()) is not None:
+                self._unread -= len(result)
                 yield result
         finally:
             reader.cancel()
@@ -126,18 +129,15 @@ class Import:
         try:
             async with asyncio.TaskGroup() as group:
                 async for batch in batches:
+                    if self._unread > UNREAD_BYTES:
+                        ended = _unread(batch[0][0])
+                        break  # what is under way is told still
                     await self._slots.acquire()
                     before, told = told, asyncio.Event()
                     group.create_task(self._enter(batch, before, told))
         except* (MemrelayError, Problem) as errors:
             problem = of(errors.exceptions[0])
-            ended = {
-                "error": {
-                    "status": problem.status,
-                    "code": problem.code,
-                    "detail": problem.detail,
-                }
-            }
+            ended = _ending(problem)
         finally:
             self._summarize(ended)
 
@@ -196,7 +196,21 @@ class Import:
         return entered.first
 
     def _put(self, value: dict[str, Any]) -> None:
-        self._results.put_nowait(msgspec.json.encode(value) + b"\n")
+        result = msgspec.json.encode(value) + b"\n"
+        self._unread += len(result)
+        self._results.put_nowait(result)
+
+
+def _unread(next_line: int) -> dict[str, Any]:
+    """Results wait in memory for a client that sends all before it reads; not without bound."""
+    detail = f"Too many results wait to be read; go on with from_line={next_line}."
+    return _ending(Problem(413, "results_unread", detail))
+
+
+def _ending(problem: Problem) -> dict[str, Any]:
+    """What the summary says of an import that ended before its body did."""
+    error = {"status": problem.status, "code": problem.code, "detail": problem.detail}
+    return {"error": error}
 
 
 def _error(problem: Problem) -> dict[str, Any]:

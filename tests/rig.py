@@ -8,7 +8,8 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -19,6 +20,8 @@ import redis
 from api.state import NAMESPACE
 from backends.journal.journal import PREFIX
 from deploy.native.redis import RedisServer
+from deploy.native.server import ServerError
+from memrelay.embedded.ports import free_port
 from memrelay.types import Space
 from tests.oracle import (
     CREATED_AT,
@@ -30,6 +33,7 @@ from tests.oracle import (
     judge,
     scope_of,
 )
+from tests.servers import cannot_be_had
 from tests.service import Service
 
 MODEL = "openai/test-embed"
@@ -51,6 +55,21 @@ def wait_until(what: str, condition: Callable[[], bool], seconds: float) -> floa
         assert waited < seconds, f"waited {waited:.1f} s for {what}"
         time.sleep(0.05)
     return time.monotonic() - began
+
+
+@contextmanager
+def redis_servers(directory: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Starts Redis servers that last as long as this does, for more than one test."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> RedisServer:
+            server = RedisServer(directory / uuid4().hex, free_port(), **options)
+            try:
+                return stack.enter_context(server)
+            except ServerError as error:
+                cannot_be_had(str(error))
+
+        yield start
 
 
 class Rig:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -234,7 +236,10 @@ def test_reader_who_reads_only_at_the_end_gets_everything(service: Service, user
     with connected(service, user, len(body)) as connection:
         connection.sendall(body)
         answer = rest_of(connection)
-    assert answer.count(b'"version":') == 20_000
+    told = [int(number) for number in re.findall(rb'"line":(\d+),"id"', answer)]
+    assert told == list(
+        range(1, 20_001)
+    )  # in order, although several batches are under way at once
     assert b'"accepted":20000,"refused":0' in answer
 
 
@@ -248,3 +253,15 @@ def test_results_come_while_the_body_is_still_being_sent(service: Service, user:
         connection.sendall(parts[1])
         answer = early + rest_of(connection)
     assert answer.count(b'"version":') == 601
+
+
+def test_results_that_nobody_reads_do_not_pile_up(service: Service, user: str) -> None:
+    body = b"1\n" * 250_000
+    with connected(service, user, len(body)) as connection:
+        connection.sendall(body)
+        time.sleep(8)  # as a client that is busy elsewhere
+        answer = rest_of(connection)
+    assert b'"code":"results_unread"' in answer
+    resumed = re.search(rb"from_line=(\d+)", answer)
+    assert resumed
+    assert f'"line":{int(resumed[1]) - 1},'.encode() in answer, "all lines before it are answered"

@@ -372,4 +372,6 @@ async def test_sweeping_an_entry_scores_it_anew(journal: Journal, sweeper: Threa
     await asyncio.sleep(0.25)
     sweeper.sweep("s", gate_ms=1)
     seconds, _ = await journal.client.time()
-    assert min((await due(journal)).values()) > 1000 * (seconds + 20), "nothing is due at once again"
+    assert min((await due(journal)).values()) > 1000 * (seconds + 20), (
+        "nothing is due at once again"
+    )
