@@ -60,10 +60,10 @@ def served(service: Service, rows: list[dict[str, Any]]) -> float:
         bodies=bodies,
         clients=CLIENTS,
         count=len(bodies),
-        keep=True,
+        keep_jobs=True,
     )
     assert report["statuses"] == {"202": len(bodies)}, report["statuses"]
-    wait_stored(service, [json.loads(answer)["job"]["id"] for answer in report["answers"]])
+    wait_stored(service, report["jobs"])
     return len(rows) / (time.perf_counter() - began)
 
 

@@ -20,7 +20,8 @@ import redis
 from api.state import NAMESPACE
 from backends.journal.journal import PREFIX
 from deploy.native.redis import RedisServer
-from deploy.native.server import ServerError
+from deploy.native.server import Server, ServerError
+from deploy.native.weaviate import WeaviateServer
 from memrelay.embedded.ports import free_port
 from memrelay.types import Space
 from tests.oracle import (
@@ -73,9 +74,9 @@ def redis_servers(directory: Path) -> Iterator[Callable[..., RedisServer]]:
 
 
 class Rig:
-    """A service with two Redis drivers: ``redis``, the primary, and ``replica``.
+    """A service with two drivers: ``redis``, the primary, and ``replica``, unless other stores are given.
 
-    Journal (``appendfsync always``), broker and both stores are servers of their own. ``model`` has
+    Journal (``appendfsync always``), broker and all stores are servers of their own. ``model`` has
     the options of a remote model, in whose space everything is; otherwise it is the local one.
     """
 
@@ -84,13 +85,14 @@ class Rig:
         directory: Path,
         start_redis: Callable[..., RedisServer],
         *,
+        stores: Mapping[str, Server] | None = None,
         model: Mapping[str, Any] | None = None,
     ) -> None:
         self._model = model
         self.scope = scope_of(LOCAL_SPACE if model is None else remote_space(model))
         self.journal = start_redis(appendfsync="always")
         self.broker = start_redis()
-        self.stores = {"redis": start_redis(), "replica": start_redis()}
+        self.stores = stores or {"redis": start_redis(), "replica": start_redis()}
         self.directory = directory
         self.ledger = Ledger(directory / "ledger.ndjson")
         self.service = Service(self.env(), directory / "service")
@@ -111,7 +113,11 @@ class Rig:
 
     def settings(self, store: str) -> dict[str, Any]:
         """Of one driver, with its type."""
-        return {"type": "redis", "url": self.stores[store].url}
+        server = self.stores[store]
+        settings: dict[str, Any] = {"type": server.name, "url": server.url}
+        if isinstance(server, WeaviateServer):
+            settings["grpc_port"] = server.grpc_port
+        return settings
 
     def start(self) -> Self:
         self.service.start()
