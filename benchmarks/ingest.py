@@ -60,7 +60,7 @@ def served(service: Service, rows: list[dict[str, Any]]) -> float:
         bodies=bodies,
         clients=CLIENTS,
         count=len(bodies),
-        keep_jobs=True,
+        keep=True,
     )
     assert report["statuses"] == {"202": len(bodies)}, report["statuses"]
     wait_stored(service, report["jobs"])

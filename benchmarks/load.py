@@ -1,6 +1,6 @@
 """A load generator: keep-alive HTTP/1.1 over raw streams, in a process of its own.
 
-Reads one JSON from standard input ``{port, path, bodies, clients, seconds?, count?, keep_jobs?}``,
+Reads one JSON from standard input ``{port, path, bodies, clients, seconds?, count?, keep?}``,
 prints one JSON ``{requests, seconds, rate, p50_ms, p99_ms, statuses, jobs}``.
 """
 
@@ -40,7 +40,7 @@ class Load:
 
     def __init__(self, order: dict[str, Any]) -> None:
         self._port = order["port"]
-        self._keep = bool(order.get("keep_jobs"))
+        self._keep = bool(order.get("keep"))
         head = f"POST {order['path']} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         self._requests = cycle(
             f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode()
@@ -51,7 +51,7 @@ class Load:
         self._seconds = order.get("seconds", 300.0)
         self._times: list[float] = []
         self._statuses: Counter[int] = Counter()
-        self._jobs: list[str] = []
+        self._answers: list[str] = []
 
     async def run(self) -> dict[str, Any]:
         began = time.perf_counter()
@@ -67,7 +67,7 @@ class Load:
             "p50_ms": round(1000 * self._times[count // 2], 3),
             "p99_ms": round(1000 * self._times[int(count * 0.99)], 3),
             "statuses": dict(self._statuses),
-            "jobs": self._jobs,
+            "answers": self._answers,
         }
 
     async def _client(self) -> None:
@@ -82,11 +82,12 @@ class Load:
             self._times.append(time.perf_counter() - began)
             self._statuses[int(head[9:12])] += 1
             if self._keep:
-                self._jobs.append(json.loads(body)["job"]["id"])
+                self._answers.append(body.decode())
         writer.close()
         await writer.wait_closed()
 
 
 if __name__ == "__main__":
     report = uvloop.run(Load(json.load(sys.stdin)).run())
+    report["jobs"] = [json.loads(answer)["job"]["id"] for answer in report.pop("answers")]
     json.dump(report, sys.stdout)

@@ -242,7 +242,7 @@ def test_the_same_texts_are_found_in_weaviate_while_redis_is_dead(corpus: Corpus
     rig, phrases = corpus.rig, corpus.phrases(random.Random(1))
     with Searchers(rig.service.url, phrases) as searchers:
         wait_until("healthy searches", lambda: len(searchers.answers) >= PHRASES, 60)
-        rig.stores["redis"].kill()
+        rig.kill("redis")
         killed = time.monotonic()
 
         def since() -> list[Answer]:
@@ -287,13 +287,13 @@ def test_what_is_written_while_redis_is_dead_converges_into_it(corpus: Corpus) -
     again = corpus.memories[:BULK]
     edited = [m | {"text": f"{m['text']} (once more)"} for m in again[:400]]
     new = [m | {"id": f"new-{m['id']}"} for m in again[400:]]
-    rig.stores["redis"].kill()
+    rig.kill("redis")
     writer.put([*edited, *new])
     writer.delete([memory["id"] for memory in again[900:]])
     for memory in new[:20]:
         writer.put([memory | {"text": "written alone"}])
     assert writer.refusals == []
-    rig.stores["redis"].start()
+    rig.revive("redis")
     took = rig.wait_drained(CONVERGED_SECONDS)
     log.info("%d writes behind, converged after %.1f s", len(edited + new) + 120, took)
     stores = [read(rig.settings(store), rig.scope) for store in rig.stores]

@@ -190,7 +190,7 @@ def test_an_api_killed_under_load_accepts_each_write_once(rig: Rig) -> None:
 
 def test_a_replica_that_is_down_from_the_start_delays_nobody_and_converges(unstarted: Rig) -> None:
     rig = unstarted
-    rig.stores["replica"].kill()
+    rig.kill("replica")
     rig.start()
     writer = rig.writer()
     stored = writer.put([memory("first", "the primary takes this")], wait="stored", timeout="5s")
@@ -202,7 +202,7 @@ def test_a_replica_that_is_down_from_the_start_delays_nobody_and_converges(unsta
     assert (found["served_by"], found["fallback"], found["behind"]) == (["redis"], False, 0)
     with Load(rig, seed=7, ids=200):
         time.sleep(5)
-    rig.stores["replica"].start()
+    rig.revive("replica")
     took = rig.wait_drained(STORE_BACK_SECONDS)
     log.info("%d writes behind, converged after %.1f s", len(rig.ledger.lines), took)
     rig.assert_sound()
@@ -211,8 +211,8 @@ def test_a_replica_that_is_down_from_the_start_delays_nobody_and_converges(unsta
 def test_without_any_store_searches_are_503_and_writes_wait(rig: Rig) -> None:
     writer = rig.writer()
     writer.put([memory("before", "stored before the fault")], wait="stored", timeout="5s")
-    for store in rig.stores.values():
-        store.kill()
+    for store in rig.stores:
+        rig.kill(store)
     for number in range(5):
         answer = search(rig, "stored before the fault")
         assert answer.status_code == 503
@@ -222,8 +222,8 @@ def test_without_any_store_searches_are_503_and_writes_wait(rig: Rig) -> None:
     with Load(rig, seed=8) as load:
         time.sleep(3)
     assert not load.statuses
-    for store in rig.stores.values():
-        store.start()
+    for store in rig.stores:
+        rig.revive(store)
     took = rig.wait_drained(STORE_BACK_SECONDS)
     log.info("%d writes behind, converged after %.1f s", len(rig.ledger.lines), took)
     assert search(rig, "stored before the fault").status_code == 200
@@ -232,14 +232,14 @@ def test_without_any_store_searches_are_503_and_writes_wait(rig: Rig) -> None:
 
 def test_a_primary_that_is_down_is_replaced_in_searches_and_converges(rig: Rig) -> None:
     writer = rig.writer()
-    rig.stores["redis"].kill()
+    rig.kill("redis")
     accepted = writer.put([memory("while", "written while the primary is down")])
     wait_until("the replica to have it", lambda: bool(hits(rig, "written while")), 10)
     found = search(rig, "written while the primary is down").json()
     assert (found["served_by"], found["fallback"]) == (["replica"], True)
     job = httpx.get(f"{rig.service.url}/v1/jobs/{accepted['job']['id']}").json()
     assert (job["status"], job["counts"]["replica"]["stored"]) == ("processing", 1)
-    rig.stores["redis"].start()
+    rig.revive("redis")
     rig.wait_drained(STORE_BACK_SECONDS)
     rig.assert_sound()
 
