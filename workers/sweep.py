@@ -68,8 +68,7 @@ class Sweeper(bootsteps.StartStopStep):  # type: ignore[misc]
             except publisher.errors as error:
                 log.warning("cannot publish: %s", error)
                 publisher.reset()
-            except (
-                Exception
-            ):  # the thread's edge: without a sweeper what is due would stay where it is
+            except Exception:
+                # The thread's edge: without a sweeper what is due would stay where it is.
                 log.exception("a sweep failed")
                 publisher.reset()
