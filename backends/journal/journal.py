@@ -15,6 +15,7 @@ import msgspec
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from backends.journal.envelope import Write, decode_body, decode_vectors, join_writes
 from backends.journal.errors import translated
@@ -32,6 +33,9 @@ KEEP_BODY_MS = 10_000
 KEEP_STORED_MS = 3_600_000
 KEEP_FAILED_MS = 7 * 86_400_000
 IDEMPOTENCY_SECONDS = 86_400
+# With them, redis-py hands out connections that the server has closed: after a restart of the journal
+# the first call on each of them would fail.
+NO_NOTIFICATIONS = MaintNotificationsConfig(enabled=False)
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 _pack = msgspec.msgpack.Encoder().encode
@@ -214,6 +218,7 @@ def connect(url: str) -> aioredis.Redis:
         socket_connect_timeout=3,
         health_check_interval=25,
         retry=Retry(NoBackoff(), 0),
+        maint_notifications_config=NO_NOTIFICATIONS,
     )
 
 

@@ -9,7 +9,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from backends.journal.errors import translated
-from backends.journal.journal import CHECK_MS, GATE_MS, LEASE_MS, PREFIX, SWEEP_LIMIT, Swept, script
+from backends.journal.journal import (
+    CHECK_MS,
+    GATE_MS,
+    LEASE_MS,
+    NO_NOTIFICATIONS,
+    PREFIX,
+    SWEEP_LIMIT,
+    Swept,
+    script,
+)
 
 
 class ThreadJournal:
@@ -17,7 +26,11 @@ class ThreadJournal:
 
     def __init__(self, url: str, *, lease_ms: int = LEASE_MS) -> None:
         self._client = redis.Redis.from_url(
-            url, socket_timeout=5, socket_connect_timeout=3, retry=Retry(NoBackoff(), 0)
+            url,
+            socket_timeout=5,
+            socket_connect_timeout=3,
+            retry=Retry(NoBackoff(), 0),
+            maint_notifications_config=NO_NOTIFICATIONS,
         )
         self._lease_ms = lease_ms
         self._renew = self._client.register_script(script("renew"))

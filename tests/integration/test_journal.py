@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 from itertools import pairwise
 
 import pytest
@@ -23,6 +24,7 @@ from backends.journal import (
 )
 from backends.journal.jobs import IMPORT_PREFIX, add_to_import, list_jobs, read_job
 from backends.journal.journal import PREFIX
+from deploy.native.redis import RedisServer
 from memrelay.batching import pack
 from memrelay.jobs import JobId
 
@@ -80,7 +82,7 @@ async def claim(journal: Journal, token: str = "a") -> Claim:
 
 
 async def due(journal: Journal) -> dict[str, float]:
-    rows = await journal.client.zrange(f"{PREFIX}due", 0, -1, withscores=True)
+    rows: Any = await journal.client.zrange(f"{PREFIX}due", 0, -1, withscores=True)
     return {member.decode(): score for member, score in rows}
 
 
@@ -163,7 +165,7 @@ async def test_what_kills_workers_is_alone_after_a_few_claims_and_spreads_to_not
     sizes = []
     for generation in range(3):
         new = await enter(journal, unit([[f"new-{generation}"]]))
-        claims = []
+        claims: list[Claim] = []
         while (claimed := await journal.claim(QUEUE, f"{generation}-{len(claims)}")) is not None:
             claims.append(claimed)
         again = [c for c in claims if set(c.eids) & set(old)]
@@ -375,3 +377,20 @@ async def test_sweeping_an_entry_scores_it_anew(journal: Journal, sweeper: Threa
     assert min((await due(journal)).values()) > 1000 * (seconds + 20), (
         "nothing is due at once again"
     )
+
+
+async def test_the_first_calls_after_a_restart_of_the_journal_succeed(
+    redis_server_factory: Callable[..., RedisServer],
+) -> None:
+    server = redis_server_factory()
+    journal, thread = Journal(server.url), ThreadJournal(server.url)
+    await asyncio.gather(*(journal.ping() for _ in range(8)))
+    assert thread.sweep("before", gate_ms=1) is not None
+    server.kill()
+    server.start()
+    await asyncio.sleep(0.1)
+    for _ in range(8):
+        await journal.ping()
+    assert thread.sweep("after", gate_ms=1) is not None
+    thread.close()
+    await journal.close()
