@@ -12,8 +12,8 @@ import uvicorn
 import uvloop
 
 from api.app import create, open_state
-from memrelay import exits
-from memrelay.errors import ConfigError, MemrelayError, Unavailable
+from backends.process import run_process
+from memrelay.errors import ConfigError
 from memrelay.settings import Settings, load_settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -69,20 +69,7 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> int:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s %(message)s"
-    )
-    for chatty in ("httpx", "LiteLLM"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    try:
-        uvloop.run(serve(load_settings()))
-    except Unavailable as error:
-        print(f"memrelay api: {error}", file=sys.stderr)  # noqa: T201 - the process's last word
-        return exits.UNAVAILABLE
-    except MemrelayError as error:
-        print(f"memrelay api: {error}", file=sys.stderr)  # noqa: T201
-        return exits.FAILED
-    return exits.OK
+    return run_process("api", lambda: uvloop.run(serve(load_settings())))
 
 
 if __name__ == "__main__":

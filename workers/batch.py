@@ -79,9 +79,17 @@ def kept_vectors(eid: int, items: Sequence[Item]) -> dict[int, bytes]:
     return kept
 
 
-def result_of(
-    driver: str, items: Sequence[Item], failures: dict[str, MemrelayError]
-) -> DriverResult:
+def results_of(
+    driver: str, claim: Claim, items: Sequence[Item], failures: dict[str, MemrelayError]
+) -> list[DriverResult]:
+    """A driver's result for each envelope of the claim, in order; ``failures`` by id are final."""
+    rows: dict[int, list[Item]] = {eid: [] for eid in claim.eids}
+    for item in items:
+        rows[item.eid].append(item)
+    return [_result(driver, row, failures) for row in rows.values()]
+
+
+def _result(driver: str, items: Sequence[Item], failures: dict[str, MemrelayError]) -> DriverResult:
     """A driver's result for the items of one envelope; ``failures`` by id are final."""
     letters: list[str] = []
     errors: list[tuple[int, str, str, str]] = []

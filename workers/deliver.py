@@ -14,7 +14,7 @@ from backends.store import BreakerOpen
 from memrelay.embedder import Embedder
 from memrelay.errors import Permanent, Transient
 from workers.apply import apply
-from workers.batch import Item, kept_vectors, result_of, unpack
+from workers.batch import Item, kept_vectors, results_of, unpack
 from workers.isolate import isolate
 from workers.room import Room
 
@@ -90,10 +90,7 @@ async def _to_driver(
         log.warning("driver %s takes %d memories later: %s", driver, len(items), error)
         later_ms = delay_ms(room, 1, error)
         return [DriverResult(driver=driver, later_ms=later_ms) for _ in claim.envelopes]
-    rows: dict[int, list[Item]] = {eid: [] for eid in claim.eids}
-    for item in items:
-        rows[item.eid].append(item)
-    return [result_of(driver, row, failures) for row in rows.values()]
+    return results_of(driver, claim, items, failures)
 
 
 def _settlement(eid: int, results: Sequence[DriverResult], items: Sequence[Item]) -> Settlement:

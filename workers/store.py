@@ -8,7 +8,7 @@ from uuid import uuid4
 from backends.journal import Claim, Settlement
 from memrelay.errors import Permanent, Transient
 from workers.apply import apply
-from workers.batch import Item, result_of, unpack
+from workers.batch import results_of, unpack
 from workers.deliver import again, settle
 from workers.room import Room
 
@@ -38,9 +38,7 @@ async def _work(room: Room, claim: Claim, driver: str) -> list[Settlement]:
     except Transient as error:
         log.warning("driver %s still does not take %d memories: %s", driver, len(items), error)
         return again(room, claim, error)
-    rows: dict[int, list[Item]] = {eid: [] for eid in claim.eids}
-    for item in items:
-        rows[item.eid].append(item)
     return [
-        Settlement(eid=eid, results=[result_of(driver, row, failures)]) for eid, row in rows.items()
+        Settlement(eid=eid, results=[result])
+        for eid, result in zip(claim.eids, results_of(driver, claim, items, failures), strict=True)
     ]
