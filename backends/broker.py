@@ -33,12 +33,10 @@ def create_app(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         task_acks_on_failure_or_timeout=True,
         task_ignore_result=True,
-        task_store_errors_even_if_ignored=False,
         task_time_limit=150,
         task_soft_time_limit=120,
         task_serializer="json",
         accept_content=["json"],
-        task_always_eager=False,
         worker_concurrency=settings.worker_concurrency,
         worker_prefetch_multiplier=4,
         worker_disable_rate_limits=True,
@@ -83,14 +81,11 @@ class Publisher:
 
     def publish(self, queue: str, envelope: int) -> None:
         """One message for one envelope; raises one of ``errors``."""
-        if self._producer is None:
-            self._producer = self._connection.Producer(auto_declare=False)
-            self._declare()
         self._app.send_task(
             task_of(queue),
             (queue, envelope),
             queue=queue,
-            producer=self._producer,
+            producer=self._ready(),
             retry=False,
             ignore_result=True,
             argsrepr="",
@@ -102,10 +97,7 @@ class Publisher:
 
         Not by a passive declaration: kombu's for Redis finds no queue at all under a key prefix.
         """
-        if self._producer is None:
-            self._producer = self._connection.Producer(auto_declare=False)
-            self._declare()
-        declared = self._app.amqp.queues[queue](self._producer.channel).queue_declare()
+        declared = self._app.amqp.queues[queue](self._ready().channel).queue_declare()
         return int(declared.message_count)
 
     @property
@@ -122,6 +114,10 @@ class Publisher:
         self._connection.close()
         self._connection = self._app.connection_for_write()
 
-    def _declare(self) -> None:
-        for queue in self._app.amqp.queues.values():
-            queue(self._producer.channel).declare()
+    def _ready(self) -> Any:
+        """The producer, over a connection on which all queues are declared."""
+        if self._producer is None:
+            self._producer = self._connection.Producer(auto_declare=False)
+            for queue in self._app.amqp.queues.values():
+                queue(self._producer.channel).declare()
+        return self._producer

@@ -14,10 +14,8 @@ from memrelay.types import LANES, Lane
 
 DELIVER = "memrelay.deliver"
 STORE = "memrelay.store"
-TASKS = (DELIVER, STORE)
 
 JobStatus = Literal["accepted", "processing", "stored", "partial", "failed", "canceled"]
-MemoryStatus = Literal["pending", "applied", "stale", "failed"]
 ENDED: tuple[JobStatus, ...] = ("stored", "partial", "failed", "canceled")
 
 MAX_COUNT = 1000

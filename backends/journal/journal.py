@@ -150,7 +150,6 @@ class Journal:
         self._append = self.client.register_script(script("append"))
         self._claim = self.client.register_script(script("claim"))
         self._settle = self.client.register_script(script("settle"))
-        self._sweep = self.client.register_script(script("sweep"))
 
     async def close(self) -> None:
         await self.client.aclose()
