@@ -15,7 +15,7 @@ PYTHON = $(or \
 	$(lastword $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.12*/bin/python3.12))), \
 	$(error Python 3.12 is needed: no python3.12 on PATH and none in pyenv))
 
-.PHONY: venv run test check bench lock clean
+.PHONY: venv run test check bench chaos lock clean
 
 venv: .venv/.stamp
 
@@ -43,9 +43,18 @@ check: venv
 bench: venv
 	$(BIN)/python -m benchmarks
 
+SEED ?= 1
+SECONDS ?= 60
+BROKER ?= redis
+CHAOS ?=
+
+# CHAOS: more arguments, see --help. What it finds ends with exit status 1 and keeps its directory.
+chaos: venv
+	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) --broker $(BROKER) $(CHAOS)
+
 # Hashes, but no index addresses: the lock must serve wherever the packages come from.
 lock: venv
-	$(UV) pip compile pyproject.toml --quiet --all-extras --group dev --generate-hashes \
+	$(UV) pip compile pyproject.toml --quiet --extra all --group dev --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
 	awk '/^[^ #]/ { ours = /^(memrelay|-e )/ } !ours' requirements.lock > requirements.lock.new
 	mv requirements.lock.new requirements.lock

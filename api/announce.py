@@ -53,6 +53,11 @@ class Announcer:
                 self._breaker.failed()
                 log.warning("the broker is away, accepting goes on: %s", error)
                 self._publisher.reset()
+            except Exception:
+                # The thread's edge: without it, only sweepers would publish.
+                self._breaker.failed()
+                log.exception("an announcement failed")
+                self._publisher.reset()
 
     def _length(self, queue_name: str) -> int:
         """Messages in the queue, as of ``LOOK`` seconds ago at most."""

@@ -4,29 +4,68 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import accept, health, jobs, openapi, problems, read, search
+from api import (
+    accept,
+    batches,
+    dead_letters,
+    deleting,
+    drivers,
+    health,
+    jobs,
+    keylisting,
+    keys,
+    keysearch,
+    limits,
+    listing,
+    mcp,
+    openapi,
+    problems,
+    read,
+    search,
+    sources,
+)
 from api import importing as imports
 from api.announce import Announcer
-from api.backlog import Backlog
-from api.commit import GroupCommit
+from api.aside import Aside
+from api.commit import Commits
+from api.lag import Lag
 from api.state import State
 from api.waiters import Waiters
 from backends.broker import Publisher, create_app
 from backends.embedding.cache import CachedEmbedder, QueryCache
-from backends.journal import Journal, check_durable
-from backends.sources import open_sources
+from backends.journal import Journal, check_durable, limits_of
+from backends.sources import enter_members, open_sources
 from memrelay import __version__
+from memrelay.pacing import Pace
 from memrelay.settings import Settings
 
 REQUEST_ID_MAX = 64
 QUERIES = 10_000
+MODULES = (
+    accept,
+    deleting,
+    search,
+    listing,
+    imports,
+    read,
+    jobs,
+    dead_letters,
+    drivers,
+    sources,
+    keys,
+    keylisting,
+    keysearch,
+    batches,
+    limits,
+    health,
+)
 
 
 class RequestId:
@@ -63,32 +102,44 @@ def _given_id(scope: Scope) -> bytes | None:
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Everything the routes need; ``ConfigError`` or ``Unavailable`` if it cannot be had."""
-    journal = Journal(settings.journal_url)
-    try:
+    agents = mcp.endpoint(settings)
+    async with AsyncExitStack() as stack:  # what was opened last is closed first
+        journal = Journal(settings.journal_url, limits=limits_of(settings))
+        stack.push_async_callback(journal.close)
         await check_durable(journal, settings)
-        sources = await open_sources(settings, lambda e: CachedEmbedder(e, QueryCache(QUERIES)))
-    except BaseException:
-        await journal.close()
-        raise
-    try:
-        announcer = Announcer(Publisher(create_app(settings)))
-        commit = GroupCommit(journal.append, announcer.announce, linger=settings.linger_ms / 1000)
+        opened = await open_sources(
+            settings, lambda e: CachedEmbedder(e, QueryCache(QUERIES)), writes=False
+        )
+        stack.push_async_callback(opened.close)
+        await enter_members(journal, settings)
+        await opened.look(journal)
         waiters = Waiters(journal)
+        stack.push_async_callback(waiters.close)
+        announcer = Announcer(Publisher(create_app(settings)))
+        stack.callback(announcer.close)
+        pace = Pace(lambda: journal.hurried, share=settings.bulk_share)
+        commit = Commits(
+            journal.append, announcer.announce, linger=settings.linger_ms / 1000, pace=pace
+        )
+        stack.push_async_callback(commit.close)
+        aside = Aside(opened.brought, pace)
+        stack.push_async_callback(aside.close)
+        await aside.start()
+        lag = Lag(journal, opened, settings.namespace)
+        stack.push_async_callback(lag.close)
+        stack.push_async_callback(agents.close)
+        await agents.start()
         yield State(
             settings,
             journal,
-            sources,
+            opened,
             commit,
             announcer,
             waiters,
-            Backlog(journal),
+            lag,
+            aside,
+            agents,
         )
-        await commit.close()
-        announcer.close()
-        await waiters.close()
-        await sources.close()
-    finally:
-        await journal.close()
 
 
 def create(state: State) -> FastAPI:
@@ -101,9 +152,10 @@ def create(state: State) -> FastAPI:
     )
     app.state.memrelay = state
     routes: list[BaseRoute] = []
-    for module in (accept, search, imports, read, jobs, health):
+    for module in MODULES:
         routes += module.router.routes
     app.router.routes[:0] = routes  # include_router would cost every request a detour
+    app.router.routes.append(Route(mcp.PATH, state.mcp))
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestId)

@@ -53,6 +53,14 @@ async def read_model[M: BaseModel](request: Request, model: type[M], limit: int)
     return validate(model, parse_json(await read_json(request, limit)))
 
 
+async def read_model_and_raw[M: BaseModel](
+    request: Request, model: type[M], limit: int
+) -> tuple[M, bytes]:
+    """As ``read_model``, with the bytes that it was."""
+    raw = await read_json(request, limit)
+    return validate(model, parse_json(raw)), raw
+
+
 def validate[M: BaseModel](model: type[M], value: Any, prefix: str = "") -> M:
     """``value`` as ``model``, or 422 with pointers below ``prefix``."""
     try:

@@ -5,22 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 
-from backends.journal import Entered, KeyReused, Unit
+from backends.journal import Changed, Entered, Full, KeyReused, Unit
 from memrelay.batching import pack
 from memrelay.errors import MemrelayError
+from memrelay.jobs import deliver_queue
+from memrelay.pacing import Pace
 
 log = logging.getLogger("memrelay.api")
 PAUSE = 0.002
-Append = Callable[[Sequence[Unit]], Awaitable[Sequence[Entered | KeyReused]]]
+Append = Callable[[Sequence[Unit]], Awaitable[Sequence[Entered | KeyReused | Changed | Full]]]
 Announce = Callable[[str, int], None]
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+INTERACTIVE = deliver_queue("interactive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """The encoded writes of one request. ``key`` is its idempotency key, ``answer`` what it is told."""
+    """The encoded writes of one request. ``key`` is its idempotency key, ``answer`` what it is told.
+
+    ``drops`` are the ids of deletes; ``scoped`` is the filter of a delete by filter, the only write then.
+    ``noted`` are the ids of all writes if their versions are to be noted, ``expects`` as in ``Unit``.
+    """
 
     namespace: str
     source: str
@@ -30,6 +40,10 @@ class Entry:
     key: str = ""
     body_hash: str = ""
     answer: bytes = b""
+    drops: Sequence[str] = ()
+    scoped: str = ""
+    noted: Sequence[str] = ()
+    expects: Mapping[str, int] = field(default_factory=dict)
 
 
 Pending = tuple[Entry, asyncio.Future[Entered]]
@@ -42,10 +56,13 @@ class GroupCommit:
     ``linger`` seconds or until nothing has arrived for ``PAUSE``.
     """
 
-    def __init__(self, append: Append, announce: Announce, *, linger: float) -> None:
+    def __init__(
+        self, append: Append, announce: Announce, *, linger: float, turn: Turn = nullcontext
+    ) -> None:
         self._append = append
         self._announce = announce
         self._linger = linger
+        self._turn = turn
         self._pending: list[Pending] = []
         self._arrived = asyncio.Event()
         self._closing = False
@@ -54,7 +71,7 @@ class GroupCommit:
     async def enter(self, entry: Entry) -> Entered:
         """The first version of the request's memories, once the journal has them all.
 
-        Raises ``KeyReused``, or ``Unavailable`` while the journal cannot be written.
+        Raises ``KeyReused``, ``Changed``, ``Full``, or ``Unavailable`` while the journal cannot be written.
         """
         future: asyncio.Future[Entered] = asyncio.get_running_loop().create_future()
         self._pending.append((entry, future))
@@ -73,7 +90,8 @@ class GroupCommit:
             self._arrived.clear()
             batch, self._pending = self._pending, []
             if batch:
-                await self._try(batch)
+                async with self._turn():
+                    await self._try(batch)
             if self._pending:
                 await self._gather_more()
             elif self._closing:
@@ -100,7 +118,7 @@ class GroupCommit:
         units = [_unit(group) for group in groups]
         answers = await self._append(units)
         for group, unit, answer in zip(groups, units, answers, strict=True):
-            if isinstance(answer, KeyReused):
+            if isinstance(answer, MemrelayError):
                 _fail(group, answer)
                 continue
             offset = 0
@@ -117,13 +135,35 @@ class GroupCommit:
             first += len(draft.writes)
 
 
+class Commits:
+    """A group commit for each queue: a single write is never gathered with, or behind, an import."""
+
+    def __init__(self, append: Append, announce: Announce, *, linger: float, pace: Pace) -> None:
+        self._create = partial(GroupCommit, append, announce, linger=linger)
+        self._pace = pace
+        self._commits: dict[str, GroupCommit] = {}
+
+    async def enter(self, entry: Entry) -> Entered:
+        """As ``GroupCommit.enter``."""
+        commit = self._commits.get(entry.queue)
+        if commit is None:
+            turn = nullcontext if entry.queue == INTERACTIVE else self._pace.turn
+            commit = self._commits[entry.queue] = self._create(turn=turn)
+        return await commit.enter(entry)
+
+    async def close(self) -> None:
+        """As ``GroupCommit.close``."""
+        await asyncio.gather(*(commit.close() for commit in self._commits.values()))
+
+
 def _grouped(batch: Sequence[Pending]) -> list[list[Pending]]:
-    """Requests that may share envelopes, together; one with an idempotency key stands alone."""
+    """Requests that may share envelopes, together; what may be turned down alone stands alone, and a
+    delete by filter."""
     groups: list[list[Pending]] = []
     shared: dict[tuple[str, str, str], list[Pending]] = {}
     for pending in batch:
         entry = pending[0]
-        if entry.key:
+        if entry.key or entry.scoped or entry.expects:
             groups.append([pending])
             continue
         place = (entry.namespace, entry.source, entry.queue)
@@ -135,15 +175,18 @@ def _grouped(batch: Sequence[Pending]) -> list[list[Pending]]:
 
 def _unit(group: Sequence[Pending]) -> Unit:
     entry = group[0][0]
+    drafts = pack((entry.writes, entry.drops, entry.noted) for entry, _ in group)
+    drafts[0].scoped = entry.scoped
     return Unit(
         namespace=entry.namespace,
         source=entry.source,
         queue=entry.queue,
         drivers=entry.drivers,
-        drafts=pack(entry.writes for entry, _ in group),
+        drafts=drafts,
         key=entry.key,
         body_hash=entry.body_hash,
         answer=entry.answer,
+        expects=entry.expects,
     )
 
 

@@ -35,7 +35,7 @@ async def readyz(request: Request) -> Response:
     )
     accept = await _journal_answers(state)
     search = all(
-        any(drivers[store.name] for store in source.stores)
+        any(drivers[store.name] for store in source.serving)
         for source in state.sources.by_name.values()
     )
     view = {"accept": accept, "search": search, "drivers": drivers}

@@ -7,29 +7,24 @@ import hashlib
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
-from uuid import UUID, uuid5
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from api.accept import to_put
-from api.body import parse_json, validate
 from api.commit import Entry
 from api.direct import Direct
 from api.models import MemoryIn
 from api.openapi import ndjson_of
 from api.problems import Problem, invalid, of
+from api.reading import LINE_BYTES, Line
 from api.state import State, namespace_of, state_of
-from backends.journal import encode_write
 from backends.journal.jobs import IMPORT_PREFIX, add_to_import
 from backends.sources import Source
 from memrelay.errors import MemrelayError
 from memrelay.jobs import JobId, deliver_queue
-from memrelay.times import now_us
 
 router = APIRouter(prefix="/v1", route_class=Direct)
-LINE_BYTES = 256 * 1024
 MAX_LINE = 2**53
 TOTAL_BYTES = 1 << 30
 MEDIA_TYPES = (
@@ -46,8 +41,6 @@ BATCH = 512
 IN_FLIGHT = 4
 GZIP = 16 + zlib.MAX_WBITS
 RATIO = 100
-NAMESPACE_UUID = UUID("6f2b2a4e-1f0b-4d3c-9b1e-0d6d8b7a5c11")
-Line = tuple[int, bytes]
 
 
 @router.post("/memories/import", openapi_extra=ndjson_of(MemoryIn))
@@ -58,7 +51,8 @@ async def import_memories(
 
     A missing id is derived from the key and the line's number: sending the file again, whole or
     ``from_line`` on, or in parts that say the number of their ``first_line``, repeats nothing.
-    Answers a line for each line, then a summary with the job.
+    Answers a line for each line, then a summary with the job. When it ended early, the summary has the
+    ``error``, and the line to go on from as ``from_line``.
     """
     state = state_of(request)
     key = request.headers.get("idempotency-key", "")
@@ -109,10 +103,12 @@ class Import:
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._accepted = 0
         self._refused = 0
+        self._told = 0
         self._unread = 0
 
     async def results(self, lines: AsyncIterator[Line], from_line: int) -> AsyncIterator[bytes]:
         """The result of each line in order, then the summary."""
+        self._told = from_line - 1
         reader = asyncio.create_task(self._read(batched(lines, from_line=from_line)))
         try:
             while (result := await self._results.get()) is not None:
@@ -144,7 +140,8 @@ class Import:
     def _summarize(self, ended: dict[str, Any]) -> None:
         job = {"id": self.job_id, "status": "accepted"} if self._accepted else None
         counts = {"accepted": self._accepted, "refused": self._refused}
-        self._put({"summary": {**counts, "job": job, **ended}})
+        resume = {"from_line": self._told + 1} if ended else {}
+        self._put({"summary": {**counts, "job": job, **ended, **resume}})
         self._results.put_nowait(None)
 
     async def _enter(
@@ -152,34 +149,19 @@ class Import:
     ) -> None:
         """Journal a batch, then tell the results of its lines, once those ``before`` it are told."""
         try:
-            accepted: list[tuple[int, str, bytes]] = []
-            results: dict[int, dict[str, Any]] = {}
-            now = now_us()
-            for number, raw in batch:
-                try:
-                    accepted.append((number, *self._write(number, raw, now)))
-                except Problem as problem:
-                    results[number] = {"line": number, "error": _error(problem)}
-            self._refused += len(results)
-            first = await self._commit([write for _, _, write in accepted]) if accepted else 0
-            self._accepted += len(accepted)
-            for offset, (number, id, _) in enumerate(accepted):
+            read = await self._state.aside.lines(batch, self._source.name, self._key)
+            results = dict(read.refused)
+            first = await self._commit([write for _, _, write in read.taken]) if read.taken else 0
+            for offset, (number, id, _) in enumerate(read.taken):
                 results[number] = {"line": number, "id": id, "version": first + offset}
             await before.wait()
-            for number in sorted(results):
-                self._put(results[number])
+            self._accepted += len(read.taken)
+            self._refused += len(read.refused)
+            self._told = batch[-1][0]
+            self._put(*(results[number] for number in sorted(results)))
             told.set()
         finally:
             self._slots.release()
-
-    def _write(self, number: int, raw: bytes, now: int) -> tuple[str, bytes]:
-        if len(raw) > LINE_BYTES:
-            raise Problem(413, "too_large", f"The line is longer than {LINE_BYTES} bytes.")
-        memory = validate(MemoryIn, parse_json(raw))
-        if memory.id is None:
-            memory.id = str(uuid5(NAMESPACE_UUID, f"{self._key}\0{number}"))
-        put = to_put(memory, self._source, now, "")
-        return put.id, encode_write(put)
 
     async def _commit(self, writes: Sequence[bytes]) -> int:
         entered = await self._state.commit.enter(
@@ -195,8 +177,8 @@ class Import:
         await add_to_import(self._state.journal, self._namespace, self.job_id, part)
         return entered.first
 
-    def _put(self, value: dict[str, Any]) -> None:
-        result = msgspec.json.encode(value) + b"\n"
+    def _put(self, *values: dict[str, Any]) -> None:
+        result = b"".join(msgspec.json.encode(value) + b"\n" for value in values)
         self._unread += len(result)
         self._results.put_nowait(result)
 
@@ -209,15 +191,14 @@ def _unread(next_line: int) -> dict[str, Any]:
 
 def _ending(problem: Problem) -> dict[str, Any]:
     """What the summary says of an import that ended before its body did."""
-    error = {"status": problem.status, "code": problem.code, "detail": problem.detail}
+    error: dict[str, Any] = {
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
+    }
+    if problem.retry_after is not None:
+        error["retry_after"] = problem.retry_after
     return {"error": error}
-
-
-def _error(problem: Problem) -> dict[str, Any]:
-    error: dict[str, Any] = {"code": problem.code, "detail": problem.detail}
-    if problem.errors:
-        error["errors"] = [{"pointer": p, "detail": detail} for p, detail in problem.errors]
-    return error
 
 
 def check_kind(request: Request) -> None:

@@ -18,6 +18,11 @@ METADATA_BYTES = 16 * 1024
 METADATA_DEPTH = 16
 EXACT_INTEGER = 2**53
 MAX_TOP_K = 200
+MAX_PAGE = 512
+ID_CHARACTERS = 256
+MAX_TAGS = 64
+TAG_CHARACTERS = 128
+MAX_DIMENSIONS = 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -31,7 +36,8 @@ def _clean(text: str) -> str:
     return text
 
 
-def _identifier(text: str) -> str:
+def identifier(text: str) -> str:
+    """``text``, or ``ValueError`` for what no id, user or tag can hold."""
     if _CONTROL.search(text):
         raise ValueError("holds a control character")
     return _clean(text)
@@ -56,16 +62,18 @@ def _microseconds(value: Any) -> Any:
         raise ValueError(str(error)) from None
 
 
-def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+def check_metadata(value: dict[str, Any]) -> dict[str, Any]:
+    """``value``, or ``ValueError`` for what no memory's metadata can be."""
     if not value:
         return value
-    _check_value(value, 1)
+    check_value(value, 1)
     if len(msgspec.json.encode(value)) > METADATA_BYTES:
         raise ValueError(f"is larger than {METADATA_BYTES} bytes")
     return value
 
 
-def _check_value(value: Any, depth: int) -> None:
+def check_value(value: Any, depth: int) -> None:
+    """``ValueError`` for a JSON value that is too deep, or that a store or another language would change."""
     if depth > METADATA_DEPTH and isinstance(value, dict | list):
         raise ValueError(f"is nested deeper than {METADATA_DEPTH}")
     if isinstance(value, str):
@@ -74,11 +82,11 @@ def _check_value(value: Any, depth: int) -> None:
         for key, child in value.items():
             if not 1 <= len(key) <= 256:
                 raise ValueError("has a key that is empty or longer than 256 characters")
-            _identifier(key)
-            _check_value(child, depth + 1)
+            identifier(key)
+            check_value(child, depth + 1)
     elif isinstance(value, list):
         for child in value:
-            _check_value(child, depth + 1)
+            check_value(child, depth + 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("holds a number that is not finite")
@@ -94,12 +102,17 @@ def _finite(values: list[float]) -> list[float]:
     return values
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_identifier)]
-Tag = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_identifier)]
+Identifier = Annotated[
+    str, Field(min_length=1, max_length=ID_CHARACTERS), AfterValidator(identifier)
+]
+Tag = Annotated[str, Field(min_length=1, max_length=TAG_CHARACTERS), AfterValidator(identifier)]
 Time = Annotated[
     int, BeforeValidator(_microseconds, json_schema_input_type=str), Field(strict=True)
 ]
-Vector = Annotated[list[float], Field(min_length=1, max_length=4096), AfterValidator(_finite)]
+Vector = Annotated[
+    list[float], Field(min_length=1, max_length=MAX_DIMENSIONS), AfterValidator(_finite)
+]
+QueryText = Annotated[str, AfterValidator(_text)]
 SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Mode = Literal["semantic", "keyword", "hybrid"]
 
@@ -117,8 +130,8 @@ class MemoryIn(Strict):
     """Unique in the source; a UUIDv7 if left out. An existing one is replaced whole."""
     user_id: Identifier | None = None
     session_id: Identifier | None = None
-    tags: Annotated[list[Tag], Field(max_length=64)] = []
-    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] = {}
+    tags: Annotated[list[Tag], Field(max_length=MAX_TAGS)] = []
+    metadata: Annotated[dict[str, Any], AfterValidator(check_metadata)] = {}
     created_at: Time | None = None
     """RFC 3339; the time of acceptance if left out."""
     expires_at: Time | None = None
@@ -152,10 +165,117 @@ class MemoriesIn(Strict):
 
 
 class DeleteIn(Strict):
-    """``POST /v1/memories/delete``."""
+    """``POST /v1/memories/delete``. Either ``ids``, or what all of the others that are given select."""
 
-    ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_COUNT)]
+    ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_COUNT)] | None = None
+    user_id: Identifier | None = None
+    session_id: Identifier | None = None
+    filter: dict[str, Any] | None = None
+    """As in a search; not empty, and at most 16 KiB."""
     source: SourceName = "default"
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"ids": ["019a9f7e-7d5c-7000-8000-000000000000"]},
+                {"user_id": "ana", "filter": {"tags": {"$contains": "travel"}}},
+            ]
+        }
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> DeleteIn:
+        selects = (self.user_id, self.session_id, self.filter) != (None, None, None)
+        if (self.ids is not None) == selects:
+            raise InvalidInput(
+                "give ids, or one or more of user_id, session_id and filter", pointer="/ids"
+            )
+        return self
+
+
+class PurgeIn(Strict):
+    """``POST /v1/memories/purge``."""
+
+    confirm: str
+    """The name of the namespace that is to be emptied."""
+    source: SourceName | None = None
+    """All sources if left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"confirm": "default"}]})
+
+
+class DeadLettersIn(Strict):
+    """Which dead letters: everything given must hold; ``all`` only where nothing else is given."""
+
+    code: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(identifier)] | None = (
+        None
+    )
+    """The cause, as in the list."""
+    driver: SourceName | None = None
+    source: SourceName | None = None
+    ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_COUNT)] | None = None
+    """Of memories."""
+    before: Time | None = None
+    """Died before that, RFC 3339; ``after``: then or later."""
+    after: Time | None = None
+    all: bool = False
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"code": "too_long"}, {"driver": "weaviate"}, {"all": True}]
+        }
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> DeadLettersIn:
+        given = (self.code, self.driver, self.source, self.ids, self.before, self.after)
+        if self.all == any(value is not None for value in given):
+            raise InvalidInput("say which, or all alone", pointer="/all")
+        return self
+
+
+class ResumeIn(Strict):
+    """``POST /v1/dead-letters/resume``."""
+
+    stage: (
+        Annotated[str, Field(min_length=1, max_length=256), AfterValidator(identifier)] | None
+    ) = None
+    """A driver, or ``embed:<source>``, as in the list of alarms; all of them if left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"stage": "embed:default"}]})
+
+
+class SyncIn(Strict):
+    """``POST /v1/drivers/{name}/sync``."""
+
+    full: bool = False
+    """Check every record, vectors too; else what the versions and digests show to differ."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"full": True}]})
+
+
+class RetireIn(Strict):
+    """``POST /v1/drivers/{name}/retire``."""
+
+    source: SourceName = "default"
+    """The source that it leaves."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "default"}]})
+
+
+class JoinIn(Strict):
+    """``POST /v1/drivers/{name}/join``."""
+
+    source: SourceName = "default"
+    """The source that it is to be filled from."""
+    empty: bool = False
+    """Remove what it has of the source first, wherever that came from."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "default"}]})
+
+
+class NothingIn(Strict):
+    """A body without fields, or none at all."""
 
 
 class SelectIn(Strict):
@@ -173,15 +293,33 @@ class CountIn(SelectIn):
     """``POST /v1/memories/count``."""
 
 
-class SearchIn(SelectIn):
-    """``POST /v1/search``. One of ``query`` and ``vector``."""
+class ListIn(SelectIn):
+    """``POST /v1/memories/list``."""
 
-    query: Annotated[str, AfterValidator(_text)] | None = None
+    cursor: Annotated[str, Field(max_length=8 * ID_CHARACTERS)] | None = None
+    """That of the page before, with the same selection."""
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": "ana", "limit": 20}, {"cursor": "YW5hLTE"}]}
+    )
+
+
+class SearchIn(SelectIn):
+    """``POST /v1/search``. One of ``query`` and ``vector``; for ``hybrid`` also both.
+
+    With both, vectors are compared with ``vector`` and keywords with ``query``: so a source whose
+    callers bring vectors is searched by both too.
+    """
+
+    query: QueryText | None = None
     vector: Vector | None = None
     top_k: Annotated[int, Field(ge=1, le=MAX_TOP_K)] = 10
     offset: Annotated[int, Field(ge=0, lt=MAX_TOP_K)] = 0
     mode: Mode | None = None
     """``hybrid`` where a driver of the source can do keyword, else ``semantic``."""
+    vector_weight: Annotated[float, Field(ge=0, le=1)] | None = None
+    """What vectors count in ``hybrid``, keywords the rest; 0.3 if left out. Only with that mode given."""
     min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
     """Cosine; only with ``mode`` ``semantic``."""
     include: list[Literal["text", "metadata", "vector"]] = ["text", "metadata"]
@@ -198,10 +336,13 @@ class SearchIn(SelectIn):
 
     @model_validator(mode="after")
     def _consistent(self) -> SearchIn:
-        if (self.query is None) == (self.vector is None):
+        both = self.query is not None and self.vector is not None
+        if (both and self.mode != "hybrid") or (self.query is None and self.vector is None):
             raise InvalidInput("give one of query and vector", pointer="/query")
-        if self.vector is not None and self.mode in ("keyword", "hybrid"):
+        if self.query is None and self.mode in ("keyword", "hybrid"):
             raise InvalidInput(f"{self.mode} needs a query", pointer="/mode")
+        if self.vector_weight is not None and self.mode != "hybrid":
+            raise InvalidInput('needs mode = "hybrid"', pointer="/vector_weight")
         if self.offset + self.top_k > MAX_TOP_K:
             raise InvalidInput(f"offset + top_k is more than {MAX_TOP_K}", pointer="/offset")
         if self.min_score is not None and self.mode != "semantic":

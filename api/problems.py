@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from backends.journal import KeyReused
+from backends.journal import Changed, Full, KeyReused
 from memrelay.errors import InvalidInput, Permanent, Transient, Unsupported
 from memrelay.filters import escape_pointer
 
@@ -31,6 +31,7 @@ TITLES = {
     422: "Unprocessable Content",
     429: "Too Many Requests",
     500: "Internal Server Error",
+    501: "Not Implemented",
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
@@ -83,6 +84,14 @@ def invalid(errors: Sequence[tuple[str, str]]) -> Problem:
     return Problem(422, "invalid", "The request is not valid; nothing was accepted.", errors=errors)
 
 
+def unknown_source(names: Iterable[str]) -> Problem:
+    """For a source that is none of ``names``."""
+    known = ", ".join(sorted(names))
+    return Problem(
+        422, "unknown_source", "Unknown source.", errors=[("/source", f"one of: {known}")]
+    )
+
+
 def from_validation(error: ValidationError, prefix: str = "") -> Problem:
     """Pydantic's findings with RFC 6901 pointers, at most ``MAX_ERRORS``."""
     items = error.errors(include_url=False, include_input=False, include_context=False)
@@ -124,12 +133,16 @@ def of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case Changed():
+            return Problem(412, error.code, str(error))
         case KeyReused():
             return Problem(422, error.code, str(error))
         case InvalidInput():
             return invalid([(error.pointer, str(error))])
         case Unsupported():
             return Problem(422, error.code, str(error))
+        case Full():
+            return Problem(429, error.code, str(error), retry_after=error.retry_after)
         case Transient():
             retry_after = error.retry_after or 1.0
             return Problem(503, error.code, str(error), retry_after=retry_after)

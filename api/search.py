@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -15,7 +15,7 @@ from api.direct import Direct
 from api.models import Mode, SearchIn
 from api.openapi import body_of
 from api.problems import Problem, invalid, not_found
-from api.read import ask_stores, behind
+from api.reader import Reader, Seen
 from api.selection import selection
 from api.state import State, namespace_of, state_of
 from api.views import hit_view
@@ -25,7 +25,7 @@ from memrelay.driver import Query
 from memrelay.errors import Transient, Unavailable, Unsupported
 from memrelay.fallback import Answer
 from memrelay.filters import Filter, required_values
-from memrelay.fusion import fuse
+from memrelay.fusion import VECTOR_WEIGHT, fuse
 from memrelay.times import now_us
 from memrelay.types import Hit, Scope, vector_to_bytes
 
@@ -54,6 +54,10 @@ class Search:
     def left(self) -> float:
         return max(0.01, self.deadline - time.monotonic())
 
+    @property
+    def reader(self) -> Reader:
+        return Reader(self.state.lag, self.scope, self.source.spaces.active)
+
     def query(self, *, vector: bytes | None = None, top_k: int) -> Query:
         return Query(
             mode="keyword" if vector is None else "semantic",
@@ -69,12 +73,17 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hits by descending score, the mode that served and by which stores."""
+    """Hits by descending score, the mode that served and by which stores; how far these are behind."""
 
     hits: Sequence[Hit]
     mode: Mode
     stores: Sequence[Store]
     fallback: bool
+    behind: int | None
+
+
+Half = Answer[Store, Seen[Sequence[Hit]]]
+"""What one driver found, by vectors or by keywords."""
 
 
 @router.post("/search", openapi_extra=body_of(SearchIn))
@@ -84,24 +93,35 @@ async def search(request: Request) -> Response:
     state = state_of(request)
     body = await read_model(request, SearchIn, state.settings.body_limit)
     namespace = namespace_of(request)
-    wanted = _understand(state, body, namespace, began)
-    await _after_job(wanted, namespace)
-    found = await _find(wanted)
+    found = await run(state, body, namespace, began)
     view = {
-        "hits": [hit_view(hit, body.include) for hit in found.hits[body.offset : wanted.depth]],
+        "hits": [hit_view(hit, body.include) for hit in found.hits[body.offset :]],
         "mode": found.mode,
         "served_by": [store.name for store in found.stores],
         "fallback": found.fallback,
-        "behind": await behind(state, wanted.source, namespace, found.stores),
+        "behind": found.behind,
         "took_ms": round(1000 * (time.monotonic() - began), 3),
     }
     return Response(msgspec.json.encode(view), media_type="application/json")
 
 
-def _understand(state: State, body: SearchIn, namespace: str, began: float) -> Search:
-    source = state.source(body.source)
+async def run(state: State, body: SearchIn, namespace: str, began: float) -> Found:
+    """The best ``offset + top_k`` hits. ``began`` is when its time began to run, monotonic."""
+    await _after_job(
+        _understand(state, state.source(body.source), body, namespace, began), namespace
+    )
+    found = await state.read(
+        body.source, lambda source: _find(_understand(state, source, body, namespace, began))
+    )
+    return replace(found, hits=found.hits[: body.offset + body.top_k])
+
+
+def _understand(
+    state: State, source: Source, body: SearchIn, namespace: str, began: float
+) -> Search:
     stores = source.stores if body.drivers is None else _named(source, body.drivers)
-    keyword = any(store.driver.capabilities.keyword for store in stores)
+    asked = source.serving if body.drivers is None else stores
+    keyword = any(store.driver.capabilities.keyword for store in asked)
     mode = body.mode or ("hybrid" if keyword and body.query is not None else "semantic")
     if mode != "semantic" and not keyword:
         raise invalid([("/mode", "no driver of this source can search by keyword")])
@@ -122,12 +142,12 @@ def _understand(state: State, body: SearchIn, namespace: str, began: float) -> S
 
 
 def _named(source: Source, names: Sequence[str]) -> list[Store]:
-    stores = [source.store(name) for name in names]
-    for index, store in enumerate(stores):
-        if store is None:
-            known = ", ".join(store.name for store in source.stores)
-            raise invalid([(f"/drivers/{index}", f"not a driver of this source: {known}")])
-    return [store for store in stores if store is not None]
+    known = {store.name: store for store in source.stores}
+    for index, name in enumerate(names):
+        if name not in known:
+            detail = f"not a driver of this source: {', '.join(known)}"
+            raise invalid([(f"/drivers/{index}", detail)])
+    return [known[name] for name in names]
 
 
 async def _after_job(wanted: Search, namespace: str) -> None:
@@ -144,11 +164,9 @@ async def _after_job(wanted: Search, namespace: str) -> None:
 
 async def _find(wanted: Search) -> Found:
     if wanted.mode == "keyword":
-        answer = await _by_keyword(wanted, wanted.depth)
-        return Found(answer.value, "keyword", [answer.peer], answer.fallback)
+        return _alone(await _by_keyword(wanted, wanted.depth), "keyword")
     if wanted.mode == "semantic":
-        answer = await _by_vector(wanted, wanted.depth)
-        return Found(answer.value, "semantic", [answer.peer], answer.fallback)
+        return _alone(await _by_vector(wanted, wanted.depth), "semantic")
     depth = max(CANDIDATES, wanted.depth)
     vectors, keywords = await asyncio.gather(
         _by_vector(wanted, depth), _by_keyword(wanted, depth), return_exceptions=True
@@ -156,71 +174,67 @@ async def _find(wanted: Search) -> Found:
     return await _fused(wanted, vectors, keywords)
 
 
+def _alone(half: Half, mode: Mode, *, fallback: bool = False) -> Found:
+    return Found(half.value.value, mode, [half.peer], half.fallback or fallback, half.value.behind)
+
+
 async def _fused(
-    wanted: Search,
-    vectors: Answer[Store, Sequence[Hit]] | BaseException,
-    keywords: Answer[Store, Sequence[Hit]] | BaseException,
+    wanted: Search, vectors: Half | BaseException, keywords: Half | BaseException
 ) -> Found:
     """Both halves fused; one half alone when the other cannot be had for now."""
     if isinstance(keywords, Transient) and not isinstance(vectors, BaseException):
-        return Found(vectors.value, "semantic", [vectors.peer], True)
+        return _alone(vectors, "semantic", fallback=True)
     if isinstance(vectors, Transient) and not isinstance(keywords, BaseException):
-        return Found(keywords.value, "keyword", [keywords.peer], True)
+        return _alone(keywords, "keyword", fallback=True)
     if isinstance(vectors, BaseException):
         raise vectors
     if isinstance(keywords, BaseException):
         raise keywords
-    unseen = await _unseen(wanted, keywords.peer, vectors.value, keywords.value)
+    unseen = await _unseen(wanted, vectors, keywords)
     stores = list(dict.fromkeys([vectors.peer, keywords.peer]))
-    fused = fuse(vectors.value, keywords.value, unseen=unseen)
-    return Found(fused, "hybrid", stores, vectors.fallback or keywords.fallback)
+    weight = wanted.body.vector_weight
+    fused = fuse(
+        vectors.value.value,
+        keywords.value.value,
+        unseen=unseen,
+        weight=VECTOR_WEIGHT if weight is None else weight,
+    )
+    fallback = vectors.fallback or keywords.fallback
+    behind = [half.value.behind for half in (vectors, keywords)]
+    known = [number for number in behind if number is not None]
+    return Found(
+        fused, "hybrid", stores, fallback, max(known) if len(known) == len(behind) else None
+    )
 
 
-async def _unseen(
-    wanted: Search, store: Store, vectors: Sequence[Hit], keywords: Sequence[Hit]
-) -> set[str]:
+async def _unseen(wanted: Search, vectors: Half, keywords: Half) -> set[str]:
     """Vector hits that the keyword driver, which is behind, does not hold yet."""
-    known = {hit.memory.id for hit in keywords}
-    missing = [hit.memory.id for hit in vectors if hit.memory.id not in known]
-    lag = await behind(wanted.state, wanted.source, wanted.scope.namespace, [store])
-    if not missing or not lag:
+    known = {hit.memory.id for hit in keywords.value.value}
+    missing = [hit.memory.id for hit in vectors.value.value if hit.memory.id not in known]
+    if not missing or not keywords.value.behind:
         return set()
     try:
-        held = await store.call(
-            wanted.scope, lambda driver: driver.get(wanted.scope, missing), timeout=wanted.left
-        )
+        held = await wanted.reader.get([keywords.peer], missing, seconds=wanted.left)
     except Transient:
         return set(missing)
-    return {id for id in missing if id not in held}
+    return {id for id in missing if id not in held.value.value}
 
 
-async def _by_vector(wanted: Search, top_k: int) -> Answer[Store, Sequence[Hit]]:
+async def _by_vector(wanted: Search, top_k: int) -> Half:
     vector = await _vector(wanted)
     query = wanted.query(vector=vector, top_k=top_k)
     try:
-        return await _ask(wanted, wanted.stores, query)
+        return await wanted.reader.search(wanted.stores, query, seconds=wanted.left)
     except Unsupported:
         free = [store for store in wanted.stores if store.driver.capabilities.unscoped_search]
         if not free or required_values(wanted.chosen, "user_id") is not None:
             raise
-        return await _ask(wanted, free, query)
+        return await wanted.reader.search(free, query, seconds=wanted.left)
 
 
-async def _by_keyword(wanted: Search, top_k: int) -> Answer[Store, Sequence[Hit]]:
+async def _by_keyword(wanted: Search, top_k: int) -> Half:
     able = [store for store in wanted.stores if store.driver.capabilities.keyword]
-    return await _ask(wanted, able, wanted.query(top_k=top_k))
-
-
-async def _ask(
-    wanted: Search, stores: Sequence[Store], query: Query
-) -> Answer[Store, Sequence[Hit]]:
-    return await ask_stores(
-        wanted.state,
-        stores,
-        wanted.scope,
-        lambda driver: driver.search(wanted.scope, query),
-        seconds=wanted.left,
-    )
+    return await wanted.reader.search(able, wanted.query(top_k=top_k), seconds=wanted.left)
 
 
 async def _vector(wanted: Search) -> bytes:

@@ -13,20 +13,20 @@ from api.problems import Problem, from_validation
 from backends.sources import Source
 from memrelay.filters import Compare, Filter, all_of, parse_filter
 
-_identifier: TypeAdapter[str] = TypeAdapter(Identifier)
+identifier: TypeAdapter[str] = TypeAdapter(Identifier)
 
 
-def path_id(request: Request, id: str) -> str:
-    """The id at the end of the path if a memory can have it; 400 or 422 otherwise."""
+def path_id(request: Request, id: str, pointer: str = "/id") -> str:
+    """The id at the end of the path if a memory can have it; 400, or 422 for ``pointer``, otherwise."""
     try:
         path = unquote_to_bytes(request.scope["raw_path"]).decode()
     except UnicodeDecodeError:
         raise Problem(400, "not_utf8", "The path is not UTF-8.") from None
     try:
         # Routes match with a regular expression, whose $ lets a last line break fall under the table.
-        return _identifier.validate_python(id if path.endswith(id) else f"{id}\n")
+        return identifier.validate_python(id if path.endswith(id) else f"{id}\n")
     except ValidationError as error:
-        raise from_validation(error, "/id") from None
+        raise from_validation(error, pointer) from None
 
 
 def selection(body: SelectIn, source: Source) -> Filter | None:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fastapi import Request
 
 from api.announce import Announcer
-from api.backlog import Backlog
-from api.commit import GroupCommit
-from api.problems import Problem
+from api.aside import Aside
+from api.commit import Commits
+from api.lag import Lag
+from api.mcp import Endpoint
+from api.problems import unknown_source
 from api.waiters import Waiters
 from backends.journal import Journal
 from backends.sources import Source, Sources
+from memrelay.errors import ConfigError, Permanent, Unavailable
 from memrelay.settings import Settings
 
+
+class Moved(Permanent):
+    """The source is in another space than the request took it to be."""
+
+    code = "moved"
+
+
 NAMESPACE = "default"
-"""The one namespace while no API key is configured."""
+"""The namespace of requests while no API key is configured, unless the setting says another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +37,36 @@ class State:
     settings: Settings
     journal: Journal
     sources: Sources
-    commit: GroupCommit
+    commit: Commits
     announcer: Announcer
     waiters: Waiters
-    backlog: Backlog
+    lag: Lag
+    aside: Aside
+    mcp: Endpoint
+
+    async def read[T](self, name: str, ask: Callable[[Source], Awaitable[T]]) -> T:
+        """What ``ask`` finds in a source as it is; once more, if it has moved to another space meanwhile."""
+        source = self.source(name)
+        try:
+            return await ask(source)
+        except Moved:
+            await self._look()
+        try:
+            return await ask(self.source(name))
+        except Moved as error:
+            raise Unavailable(str(error), code="moved") from None
+
+    async def _look(self) -> None:
+        try:
+            await self.sources.look(self.journal)
+        except ConfigError as error:
+            raise Unavailable(str(error), code="config") from None
 
     def source(self, name: str) -> Source:
         """The source, or 422 that names the field."""
-        source = self.sources.by_name.get(name)
+        source = self.sources.named(name)
         if source is None:
-            known = ", ".join(sorted(self.sources.by_name))
-            raise Problem(
-                422, "unknown_source", "Unknown source.", errors=[("/source", f"one of: {known}")]
-            )
+            raise unknown_source(self.sources.by_name)
         return source
 
 
@@ -50,4 +78,4 @@ def state_of(request: Request) -> State:
 
 def namespace_of(request: Request) -> str:
     """The tenant of a request; follows from its credentials, never from its body."""
-    return NAMESPACE
+    return state_of(request).settings.namespace

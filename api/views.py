@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from backends.journal import Put
+from backends.journal.dead import DeadLetter
+from backends.journal.sync import Pass
 from memrelay.jobs import Job
 from memrelay.times import format_time
 from memrelay.types import Hit, Memory, vector_from_bytes
+
+PREVIEW = 200
 
 
 def job_view(job: Job) -> dict[str, Any]:
@@ -18,7 +23,12 @@ def job_view(job: Job) -> dict[str, Any]:
         "lane": job.lane,
         "total": job.total,
         "counts": {
-            driver: {"total": c.total, "stored": c.stored, "failed": c.failed}
+            driver: {
+                "total": c.total,
+                "stored": c.stored,
+                "failed": c.failed,
+                "needs_sync": c.needs_sync,
+            }
             for driver, c in job.counts.items()
         },
         "errors": [
@@ -61,3 +71,44 @@ def hit_view(hit: Hit, include: Collection[str]) -> dict[str, Any]:
     if "vector" in include:
         view["vector"] = None if hit.vector is None else vector_from_bytes(hit.vector)
     return view
+
+
+def dead_letter_view(letter: DeadLetter) -> dict[str, Any]:
+    """``memory`` is a look at it, with the beginning of its text; None where a delete died."""
+    write = letter.write
+    memory = None
+    if isinstance(write, Put):
+        memory = {
+            "text": write.text[:PREVIEW],
+            "user_id": write.user_id,
+            "session_id": write.session_id,
+            "tags": write.tags,
+        }
+    return {
+        "version": letter.version,
+        "id": letter.id,
+        "source": letter.source,
+        "stage": letter.stage,
+        "code": letter.code,
+        "detail": letter.detail,
+        "drivers": letter.drivers,
+        "attempts": letter.attempts,
+        "died_at": format_time(letter.died_at),
+        "memory": memory,
+    }
+
+
+def pass_view(it: Pass, namespace: str) -> dict[str, Any]:
+    """One reconcile of a driver, with what it found so far in the sources of one namespace."""
+    own = f"{namespace}|"
+    return {
+        "full": it.full,
+        "asked_at": format_time(1000 * it.asked_at),
+        "ended_at": None if it.ended_at is None else format_time(1000 * it.ended_at),
+        "error": it.error or None,
+        "report": {
+            place.removeprefix(own): found
+            for place, found in it.report.items()
+            if place.startswith(own)
+        },
+    }

@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import Callable
 from uuid import uuid4
 
-from redis.exceptions import RedisError
-
 from backends.journal import Journal
 from backends.journal.jobs import ranges_of, read_job, watch
 from memrelay.jobs import Job
@@ -52,14 +50,8 @@ class Waiters:
 
     async def _listen(self) -> None:
         """A lost connection costs a waiter ``RECHECK`` seconds, no more."""
-        while True:
-            with contextlib.suppress(RedisError, OSError):
-                async with self._journal.client.pubsub() as channel:
-                    await channel.subscribe(self._channel)
-                    async for message in channel.listen():
-                        if message["type"] == "message":
-                            self._wake(int(message["data"]))
-            await asyncio.sleep(RECHECK)
+        async for eid in self._journal.listen(self._channel):
+            self._wake(int(eid))
 
     def _wake(self, eid: int) -> None:
         for event, (first, last) in self._waiting.items():

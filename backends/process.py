@@ -9,7 +9,7 @@ from collections.abc import Callable
 from memrelay import exits
 from memrelay.errors import MemrelayError, Unavailable
 
-CHATTY = ("celery", "httpx", "LiteLLM")
+CHATTY = ("celery", "httpx", "LiteLLM", "mcp")
 
 
 def run_process(name: str, work: Callable[[], None]) -> int:

@@ -62,7 +62,12 @@ CODES: dict[str, tuple[type[MemrelayError], str]] = {
     "WRONGTYPE": (Permanent, "wrongtype"),
 }
 
-ERRORS: tuple[type[Exception], ...] = (*CLASSES, OSError, asyncio.IncompleteReadError)
+ERRORS: tuple[type[Exception], ...] = (
+    *CLASSES,
+    OSError,
+    asyncio.IncompleteReadError,
+    RuntimeError,  # uvloop's, for a write to a connection that was closed a moment before
+)
 """What the client can raise."""
 
 

@@ -15,9 +15,18 @@ GROUP = "memrelay.drivers"
 BUILT_IN = {
     "redis": "backends.redis:create",
     "weaviate": "backends.weaviate:create",
+    "pgvector": "backends.pgvector:create",
     "sqlite": "backends.sqlite:create",
+    "automem": "backends.automem:create",
+    "custom": "backends.custom:create",
 }
-EXTRAS = {"weaviate": "weaviate", "apsw": "sqlite", "sqlite_vec": "sqlite", "litellm": "litellm"}
+EXTRAS = {
+    "weaviate": "weaviate",
+    "psycopg": "pgvector",
+    "apsw": "sqlite",
+    "sqlite_vec": "sqlite",
+    "litellm": "litellm",
+}
 
 
 def driver_types() -> dict[str, str]:
@@ -33,19 +42,20 @@ def create_driver(name: str, settings: Mapping[str, Any]) -> Driver:
     if kind not in types:
         known = ", ".join(sorted(types))
         raise ConfigError(f"drivers.{name}: unknown driver type {kind!r}; there are: {known}")
-    create: Callable[[str, Mapping[str, Any]], Driver] = _load(types[kind], f"drivers.{name}")
+    create: Callable[[str, Mapping[str, Any]], Driver] = load(types[kind], f"drivers.{name}")
     return create(name, options)
 
 
 def create_embedder(model: str, options: Mapping[str, Any]) -> Embedder:
     """The embedder of a model, not opened; ``ConfigError`` if there is no such model here."""
-    create: Callable[[str, Mapping[str, Any]], Embedder] = _load(
+    create: Callable[[str, Mapping[str, Any]], Embedder] = load(
         "backends.embedding:create", f"embedding {model!r}"
     )
     return create(model, options)
 
 
-def _load(path: str, what: str) -> Any:
+def load(path: str, what: str) -> Any:
+    """``module:attribute``, imported now; ``ConfigError`` says which package is missing for ``what``."""
     module, _, attribute = path.partition(":")
     try:
         return getattr(import_module(module), attribute)

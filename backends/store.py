@@ -7,10 +7,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
+from backends.mirror import Mirror, mirrored
 from memrelay.breaker import Breaker
 from memrelay.driver import Driver
-from memrelay.errors import Permanent, Transient, Unavailable
+from memrelay.embedder import Embedder
+from memrelay.errors import ConfigError, Permanent, Transient, Unavailable
 from memrelay.types import Scope
 
 log = logging.getLogger("memrelay.store")
@@ -40,6 +43,8 @@ class Store:
         self.name = name
         self.driver = driver
         self.breaker = Breaker(clock)
+        self.mirrors: dict[str, Embedder] = {}
+        """The sources that are embedded anew, with the embedder of the space that is built for each."""
         self._timeout = timeout
         self._opened = False
         self._ensured: set[tuple[str, str, str]] = set()
@@ -53,6 +58,11 @@ class Store:
         await self._open()
         await self.driver.ping()
 
+    def check(self) -> None:
+        """Raise ``BreakerOpen`` while the driver is left alone."""
+        if self.breaker.state == "open":
+            raise self._resting()
+
     async def call[T](
         self,
         scope: Scope,
@@ -63,15 +73,20 @@ class Store:
         """``action`` on the ready driver. Raises ``BreakerOpen``, ``Transient`` or ``Permanent``."""
         async with self._guarded(timeout or self._timeout):
             await self._prepare(scope)
-            return await action(self.driver)
+            return await action(await self._writing_to(scope))
+
+    async def _writing_to(self, scope: Scope) -> Driver:
+        """The driver, whose writes go to the space that is built for the source as well, if one is."""
+        embedder = self.mirrors.get(scope.source)
+        if embedder is None or scope.space == embedder.space:
+            return self.driver
+        await self._prepare(mirrored(scope, embedder))
+        return cast(Driver, Mirror(self.driver, embedder))
 
     @asynccontextmanager
     async def _guarded(self, timeout: float) -> AsyncIterator[None]:
         if not self.breaker.allows():
-            raise BreakerOpen(
-                f"driver {self.name} is resting after failures",
-                retry_after=max(self.breaker.remaining, 0.05),
-            )
+            raise self._resting()
         try:
             async with asyncio.timeout(timeout):
                 yield
@@ -86,6 +101,11 @@ class Store:
         except Permanent:
             self.breaker.succeeded()
             raise
+        except (
+            ConfigError
+        ) as error:  # what it was filled with does not fit: until somebody mends it
+            self.breaker.failed()
+            raise Unavailable(str(error), code="config") from error
         except Exception as error:  # the edge to code that may be a stranger's: its bug is its own
             self.breaker.failed()
             log.exception("driver %s raised what the contract does not allow", self.name)
@@ -93,6 +113,12 @@ class Store:
                 f"driver {self.name} failed with {type(error).__name__}", code="driver_bug"
             ) from error
         self.breaker.succeeded()
+
+    def _resting(self) -> BreakerOpen:
+        return BreakerOpen(
+            f"driver {self.name} is resting after failures",
+            retry_after=max(self.breaker.remaining, 0.05),
+        )
 
     async def _prepare(self, scope: Scope) -> None:
         key = (scope.namespace, scope.source, scope.space.slug)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--only redis|weaviate|accept]``: one JSON on standard output."""
+"""``python -m benchmarks [--quick] [--only redis|weaviate|accept|lanes]``: one JSON on standard output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accept, ingest, search
+from benchmarks import accept, ingest, lanes, search
 from benchmarks.stack import Stack
 
 TARGETS = {
@@ -18,6 +18,7 @@ TARGETS = {
     "accept_over_nothing": 0.6,
     "accept_over_send_task": 3.0,
     "search_over_bare": 1.5,
+    "lanes_p95_ratio": 2.0,
 }
 
 
@@ -33,12 +34,18 @@ def run(stack: Stack, only: str | None, *, quick: bool) -> dict[str, Any]:
                         stack, service, "redis", count=count, rounds=rounds
                     )
                     results["search_redis"] = search.measure(stack, service, "redis", rounds=rounds)
+            stack.forget()
             with stack.service("redis") as service:
                 service.stop_worker()
                 results["accept"] = accept.measure(
                     stack, service, seconds=2.0 if quick else 5.0, rounds=rounds
                 )
+    if only in (None, "lanes"):
+        stack.forget()
+        with stack.redis:
+            results["lanes"] = lanes.measure(stack, samples=200, rounds=1 if quick else 3)
     if only in (None, "weaviate"):
+        stack.forget()
         with stack.weaviate, stack.service("weaviate") as service:
             count = 2_000 if quick else 8_000
             results["ingest_weaviate"] = ingest.measure(
@@ -51,7 +58,7 @@ def run(stack: Stack, only: str | None, *, quick: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="one short round of each")
-    parser.add_argument("--only", choices=("redis", "weaviate", "accept"))
+    parser.add_argument("--only", choices=("redis", "weaviate", "accept", "lanes"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="memrelay-bench-") as directory:
         stack = Stack(Path(directory))

@@ -1,7 +1,8 @@
 """A load generator: keep-alive HTTP/1.1 over raw streams, in a process of its own.
 
 Reads one JSON from standard input ``{port, path, bodies, clients, seconds?, count?, keep?}``,
-prints one JSON ``{requests, seconds, rate, p50_ms, p99_ms, statuses, jobs}``.
+prints one JSON ``{requests, seconds, rate, p50_ms, p99_ms, statuses, times_ms, jobs}``; jobs and times
+with ``keep`` alone.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Load:
         self._left = order.get("count", 1 << 60)
         self._seconds = order.get("seconds", 300.0)
         self._times: list[float] = []
-        self._statuses: Counter[int] = Counter()
+        self.statuses: Counter[int] = Counter()
         self._answers: list[str] = []
 
     async def run(self) -> dict[str, Any]:
@@ -66,7 +67,8 @@ class Load:
             "rate": round(count / took, 1),
             "p50_ms": round(1000 * self._times[count // 2], 3),
             "p99_ms": round(1000 * self._times[int(count * 0.99)], 3),
-            "statuses": dict(self._statuses),
+            "statuses": dict(self.statuses),
+            "times_ms": [round(1000 * time, 3) for time in self._times] if self._keep else [],
             "answers": self._answers,
         }
 
@@ -80,7 +82,7 @@ class Load:
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             body = await reader.readexactly(length)
             self._times.append(time.perf_counter() - began)
-            self._statuses[int(head[9:12])] += 1
+            self.statuses[int(head[9:12])] += 1
             if self._keep:
                 self._answers.append(body.decode())
         writer.close()

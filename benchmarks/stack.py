@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from backends.registry import create_driver
 from deploy.native.redis import RedisServer
 from deploy.native.weaviate import WeaviateServer
@@ -31,6 +33,11 @@ class Stack:
         self.queue = RedisServer(directory / "queue", free_port())
         self.redis = RedisServer(directory / "redis", free_port())
         self.weaviate = WeaviateServer(directory / "weaviate", free_port(), free_port())
+
+    def forget(self) -> None:
+        """Nothing is left in journal and broker of what was measured before. No service runs meanwhile."""
+        with redis.Redis.from_url(self.queue.url) as client:
+            client.flushall()
 
     def driver_settings(self, kind: str) -> dict[str, Any]:
         if kind == "redis":

@@ -14,12 +14,17 @@ class Draft:
     """An envelope before it has a version. ``slices`` are the jobs that begin in it.
 
     A slice is (offset of its first memory, number of memories); a long one runs on into the drafts
-    that follow.
+    that follow. ``drops`` are (offset, id) of its deletes, ``scoped`` the filter of a delete by filter,
+    which is a draft of its own. ``noted`` are (offset, id) of the writes whose version is noted as the
+    last accepted one of that id.
     """
 
     writes: list[bytes] = field(default_factory=list)
     slices: list[tuple[int, int]] = field(default_factory=list)
     size: int = 0
+    drops: list[tuple[int, str]] = field(default_factory=list)
+    scoped: str = ""
+    noted: list[tuple[int, str]] = field(default_factory=list)
 
     def has_room(self, write: bytes) -> bool:
         return not self.writes or (
@@ -31,14 +36,21 @@ class Draft:
         self.size += len(write)
 
 
-def pack(requests: Iterable[Sequence[bytes]]) -> list[Draft]:
-    """The encoded writes of the requests, in order, in as few drafts as the bounds allow."""
+def pack(requests: Iterable[tuple[Sequence[bytes], Sequence[str], Sequence[str]]]) -> list[Draft]:
+    """The encoded writes of the requests, in order, in as few drafts as the bounds allow.
+
+    A request is its writes, their ids where they are deletes, and again where these are to be noted.
+    """
     drafts = [Draft()]
-    for writes in requests:
+    for writes, drops, noted in requests:
         for index, write in enumerate(writes):
             if not drafts[-1].has_room(write):
                 drafts.append(Draft())
             if index == 0:
                 drafts[-1].slices.append((len(drafts[-1].writes), len(writes)))
+            if drops:
+                drafts[-1].drops.append((len(drafts[-1].writes), drops[index]))
+            if noted:
+                drafts[-1].noted.append((len(drafts[-1].writes), noted[index]))
             drafts[-1].add(write)
     return drafts

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from memrelay.filters import Filter
-from memrelay.types import Hit, Memory, Op, Outcome, Page, Scope
+from memrelay.types import Delete, Hit, Memory, Op, Outcome, Page, Scope
 
 SearchMode = Literal["semantic", "keyword"]
 
@@ -28,6 +28,9 @@ class Capabilities:
     """``search`` over any number of users, without a ``user_id`` in the filter."""
     atomic_versions: bool = True
     """Highest version wins inside the store; if not, concurrent applies of one id need a recheck."""
+    survives_kill: bool = True
+    """What it acknowledged is there, and found, after its server was killed; if not, the last of it needs a
+    recheck."""
     local_only: bool = False
     """The store is a file of one machine."""
     max_dimensions: int = 4096
@@ -77,7 +80,8 @@ class Driver(Protocol):
     async def apply(self, scope: Scope, ops: Sequence[Op]) -> Mapping[str, Outcome]:
         """Apply at most 512 ops, one for each id, in any order; the answer has an outcome for each id.
 
-        Highest version wins, a delete is a version too; an equal version is redone and ``applied``.
+        Highest version wins, a delete is a version too. An equal version is redone, mends what is
+        damaged and is ``applied``; a delete wins over an upsert of its own version.
         """
         ...
 
@@ -89,11 +93,41 @@ class Driver(Protocol):
         """At most ``query.top_k`` hits that pass the filter exactly; fewer only if there are no more."""
         ...
 
-    async def scan(self, scope: Scope, *, cursor: str | None = None, limit: int = 1000) -> Page:
-        """Live memories and tombstones in (version, id) order, from ``cursor`` (of an earlier page) on.
+    async def scan(
+        self, scope: Scope, *, since: int = 0, cursor: str | None = None, limit: int = 1000
+    ) -> Page:
+        """Live memories and tombstones of version ``since`` and above in (version, id) order.
 
-        What is written behind the cursor while a scan runs is not seen; what stood still is, once.
+        ``cursor`` (of an earlier page with the same ``since``) goes on from there. What is written
+        behind the cursor while a scan runs is not seen; what stood still is, once.
         """
+        ...
+
+    async def records(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Op]:
+        """What is held of at most 512 ``ids``, as the ops that would write it again, vectors included.
+
+        Left out is an id of which nothing is held, and one whose record is damaged: it cannot be
+        read, its digest is not the one that ``scan`` gives, its vector is missing or of another
+        dimension, or a search would not find it. Applying a sound op of the same version mends it.
+        """
+        ...
+
+    async def find(
+        self, scope: Scope, filter: Filter | None, *, after: str | None = None, limit: int = 512
+    ) -> Sequence[Memory]:
+        """Live memories that pass ``filter`` exactly, expired ones too, in the order of their ids.
+
+        Ids order by code point, and begin above ``after``. Fewer than ``limit`` only at the end.
+        """
+        ...
+
+    async def expired(self, scope: Scope, *, now: int, limit: int = 512) -> Sequence[Delete]:
+        """At most ``limit`` live memories that are expired at ``now``, as the deletes of their own
+        versions: applying these leaves tombstones in their place."""
+        ...
+
+    async def collect(self, scope: Scope, *, before: int, limit: int = 512) -> int:
+        """Remove for good at most ``limit`` tombstones of versions below ``before``; how many it were."""
         ...
 
     async def count(self, scope: Scope, filter: Filter | None, *, now: int) -> int:

@@ -90,6 +90,17 @@ class Not:
 Filter = Compare | And | Or | Not
 
 
+class _AnyField(dict[str, FieldType]):
+    """Every metadata field, of no declared type."""
+
+    def __contains__(self, field: object) -> bool:
+        return True
+
+
+ANY_FIELD: Mapping[str, FieldType] = _AnyField()
+"""For a filter that was checked when it was accepted: what a source declares may have changed since."""
+
+
 def parse_filter(
     raw: object, fields: Mapping[str, FieldType], *, pointer: str = "/filter"
 ) -> Filter:

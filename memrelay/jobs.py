@@ -14,6 +14,9 @@ from memrelay.types import LANES, Lane
 
 DELIVER = "memrelay.deliver"
 STORE = "memrelay.store"
+MAINTAIN = "memrelay.maintain"
+MAINTENANCE = "maintenance"
+"""The queue of what has to be done for no envelope: expiry, reconcile, collecting tombstones."""
 
 JobStatus = Literal["accepted", "processing", "stored", "partial", "failed", "canceled"]
 ENDED: tuple[JobStatus, ...] = ("stored", "partial", "failed", "canceled")
@@ -36,12 +39,15 @@ def store_queue(driver: str) -> str:
 
 def task_of(queue: str) -> str:
     """The task that works on ``queue``."""
+    if queue == MAINTENANCE:
+        return MAINTAIN
     return STORE if queue.startswith("store.") else DELIVER
 
 
 def queue_names(drivers: Sequence[str]) -> list[str]:
     """All queues of an installation with these drivers, the urgent ones first."""
-    return [deliver_queue(lane) for lane in LANES] + [store_queue(name) for name in drivers]
+    stores = [store_queue(name) for name in drivers]
+    return [deliver_queue(lane) for lane in LANES] + stores + [MAINTENANCE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,15 @@ class MemoryFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverCounts:
-    """Of one job and driver. ``stored`` counts what is there at its version or a newer one."""
+    """Of one job and driver. ``stored`` counts what is there at its version or a newer one.
+
+    ``needs_sync``: the driver was detached, reconcile brings it these.
+    """
 
     total: int
     stored: int
     failed: int
+    needs_sync: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,4 +119,4 @@ class Job:
     def primary_settled(self) -> bool:
         """The primary has an outcome for every memory: it holds them, or the job says why not."""
         counts = self.counts[self.primary]
-        return counts.stored + counts.failed == counts.total
+        return counts.stored + counts.failed + counts.needs_sync == counts.total

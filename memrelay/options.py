@@ -28,7 +28,8 @@ def parse_options[M: BaseModel](model: type[M], where: str, raw: Mapping[str, An
         first = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = ", ".join(model.model_fields)
+        fields = model.model_fields.items()
+        known = ", ".join(field.alias or name for name, field in fields)
         raise ConfigError(f"{where}.{key}: unknown setting; there are: {known}")
     if first["type"] == "missing":
         raise ConfigError(f"{where}.{key}: it is missing{_hint(model, key)}")

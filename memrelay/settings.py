@@ -32,8 +32,21 @@ from memrelay.options import checked_url
 from memrelay.types import FieldType
 
 CONFIG_FILE = "memrelay.toml"
+DEFAULT = "default"
 BROKERS = ("redis", "rediss", "amqp", "amqps")
 JOURNALS = ("redis", "rediss", "unix")
+POSTGRES = ("postgresql://", "postgres://")
+SEED_NAMES = {
+    "MEMORY_VECTOR_DB_FACTORY": ("custom", "factory"),
+    "REDIS_URL": ("redis", "url"),
+    "WEAVIATE_URL": ("weaviate", "url"),
+    "DATABASE_URL": ("pgvector", "url"),
+}
+"""The variables that existing systems already set, each with our driver and its setting. Where there is a
+factory, it is to override Redis: it comes first."""
+OURSELVES = "memrelay."
+"""What runs agent-memory-server on us, in an environment that is ours too, is no store for us."""
+Toolset = Literal["mem0", "openmemory", "agent_memory_server", "automem", "beam_me_prompty"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 
 
@@ -52,6 +65,10 @@ class SourceSettings(BaseModel):
     """Metadata fields with every filter operator, and their types."""
     description: str = ""
     """What the source holds, for people and agents."""
+    default: bool = False
+    """Used where a request names no source; of one source at most."""
+    options: dict[str, Any] = {}
+    """Whatever ``GET /v1/sources`` shall tell of it besides. Everybody who may read sees it: no secrets."""
 
     @model_validator(mode="after")
     def _external_needs_dimensions(self) -> SourceSettings:
@@ -86,7 +103,8 @@ class Settings(BaseSettings):
     drivers: dict[str, dict[str, Any]] = {}
     """Stores by name; ``type`` defaults to the name, the rest are the driver's own settings."""
     sources: dict[str, SourceSettings] = {}
-    """Sources by name; ``default`` is used where a request names none."""
+    """Sources by name. One is used where a request names none: that with ``default = true``, or else the
+    one of that name."""
     models: dict[str, dict[str, Any]] = {}
     """Options of remote embedding models by ``provider/model``: api_base, api_key, timeout, …"""
     driver_timeout: float = Field(default=10.0, gt=0)
@@ -95,12 +113,45 @@ class Settings(BaseSettings):
     """Seconds that a search may take in all, unless the request says less."""
     embedding_cache_bytes: int = Field(default=256 * 2**20, ge=0)
     """Bound of the cache of remote models' vectors in the journal's Redis; 0 switches it off."""
+    journal_bytes: int = Field(default=2 * 2**30, ge=2**20)
+    """Bytes of accepted memories that the journal holds at most; beyond them writes are 429."""
+    journal_memories: int = Field(default=2_000_000, ge=1000)
+    """Memories that are accepted and not stored in all drivers yet, at most; beyond them writes are 429."""
+    namespace_bytes: int = Field(default=2**30, ge=2**20)
+    """The same as ``journal_bytes``, of one namespace."""
+    namespace_memories: int = Field(default=1_000_000, ge=1000)
+    """The same as ``journal_memories``, of one namespace."""
+    namespace_rate: int = Field(default=0, ge=0)
+    """Memories a second that one namespace may write, in bursts of ten seconds' worth; 0: no quota."""
+    driver_backlog: int = Field(default=200_000, ge=1)
+    """Memories that a driver has not taken when asked, before it is detached; reconcile brings it what it
+    misses then."""
+    dead_letter_limit: int = Field(default=64, ge=1)
+    """Memories that a driver or model may refuse while it refuses more than it takes, before the rest is
+    held back and there is an alarm."""
     linger_ms: float = Field(default=10.0, ge=0, le=100)
     """How long a group commit gathers under load."""
     body_limit: int = Field(default=8 * 2**20, ge=1024)
     """Bytes of a request's body."""
+    namespace: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """Namespace of requests while no API key is configured."""
     worker_concurrency: int = Field(default=2, ge=1)
-    """Processes of one ``memrelay worker``."""
+    """Processes of one ``memrelay worker`` for the bulk lane, for what is stored later, and for upkeep."""
+    interactive_concurrency: int = Field(default=1, ge=1)
+    """Its processes for the interactive lane alone, so that no import delays a single write."""
+    bulk_niceness: int = Field(default=19, ge=0, le=19)
+    """How much the processes of ``worker_concurrency`` leave the CPU to others, as of ``nice``."""
+    bulk_share: float = Field(default=0.2, gt=0, le=1)
+    """Part of its time that a process spends on bulk work while single writes have to wait for a worker, and
+    during the next hundred of them; 1: all of it."""
+    mcp_toolsets: list[Toolset] = ["mem0"]
+    """Tools that are served over MCP at ``/mcp``, if the extra ``mcp`` is installed; too many hurt agents."""
+    mcp_user: str | None = Field(default=None, min_length=1, max_length=256)
+    """User whose memories the tools mean where nobody is named."""
+    mcp_hosts: list[str] = []
+    """Names, besides loopback's and ``host``, by which ``/mcp`` may be reached, with any port."""
+    mcp_origins: list[str] = []
+    """Web pages, such as ``https://chat.example.com``, that may reach ``/mcp`` besides those of loopback."""
 
     @classmethod
     def settings_customise_sources(
@@ -140,13 +191,32 @@ class Settings(BaseSettings):
                         f"sources.{name}.drivers names {driver!r}, which is not under drivers "
                         f"(there: {known})"
                     )
+        self._one_default()
         return self
+
+    def _one_default(self) -> None:
+        marked = [name for name, source in self.sources.items() if source.default]
+        if DEFAULT in self.sources and marked not in ([], [DEFAULT]):
+            marked = [DEFAULT, *marked]  # the name says it already
+        if len(marked) > 1:
+            raise ValueError(f"sources: there can be one default, not {' and '.join(marked)}")
+        if self.sources and not marked and DEFAULT not in self.sources:
+            raise ValueError(
+                "sources.default is missing: name one source so, or set default = true in one "
+                f"(there: {', '.join(sorted(self.sources))})"
+            )
+
+    @property
+    def default_source(self) -> str:
+        """The name of the source that is used where a request names none."""
+        marked = (name for name, source in self.sources.items() if source.default)
+        return next(marked, DEFAULT)
 
     @property
     def driver_names(self) -> list[str]:
-        """The drivers that some source uses, each once, in order."""
+        """All drivers, each once: those that sources name, in their order, then those to migrate to."""
         used = [driver for source in self.sources.values() for driver in source.drivers]
-        return list(dict.fromkeys(used))
+        return list(dict.fromkeys([*used, *self.drivers]))
 
 
 def load_settings() -> Settings:
@@ -169,26 +239,34 @@ def load_settings() -> Settings:
         names = list(settings.drivers)
         if not names:
             raise ConfigError(
-                "no drivers are configured: set [drivers.<name>] in memrelay.toml, REDIS_URL or "
-                "WEAVIATE_URL (or start everything with: memrelay up)"
+                "no drivers are configured: set [drivers.<name>] in memrelay.toml, REDIS_URL, "
+                "WEAVIATE_URL or DATABASE_URL (or start everything with: memrelay up)"
             )
-        settings = settings.model_copy(
-            update={"sources": {"default": SourceSettings(drivers=names)}}
-        )
-    elif "default" not in settings.sources:
-        raise ConfigError("sources.default is missing: one source must have that name")
+        settings = settings.model_copy(update={"sources": {DEFAULT: SourceSettings(drivers=names)}})
     return settings
 
 
 def _seed_names() -> dict[str, Any]:
-    """The variables that four existing systems already set, where ours are not."""
-    drivers: dict[str, dict[str, Any]] = {}
-    for name, variable in (("redis", "REDIS_URL"), ("weaviate", "WEAVIATE_URL")):
-        ours = any(key.startswith(f"MEMRELAY_DRIVERS__{name.upper()}__") for key in os.environ)
-        if variable in os.environ and not ours:
-            drivers[name] = {"url": os.environ[variable]}
-    if not drivers or any(key.startswith("MEMRELAY_DRIVERS") for key in os.environ):
+    """The drivers that ``SEED_NAMES`` ask for, where no settings of ours name any."""
+    if any(key.startswith("MEMRELAY_DRIVERS") for key in os.environ):
         return {}
     if Path(os.environ.get("MEMRELAY_CONFIG", CONFIG_FILE)).is_file():
         return {}
-    return {"drivers": drivers}
+    drivers = seed_drivers()
+    return {"drivers": drivers} if drivers else {}
+
+
+def seed_drivers() -> dict[str, dict[str, Any]]:
+    """By the variables in ``SEED_NAMES``, as far as they mean us."""
+    return {
+        name: {setting: os.environ[variable]}
+        for variable, (name, setting) in SEED_NAMES.items()
+        if variable in os.environ and _means_a_driver(variable, os.environ[variable])
+    }
+
+
+def _means_a_driver(variable: str, value: str) -> bool:
+    """``DATABASE_URL`` where it names PostgreSQL; a factory, unless it is our own."""
+    if variable == "DATABASE_URL":
+        return value.startswith(POSTGRES)
+    return not value.startswith(OURSELVES)

@@ -64,6 +64,14 @@ def memory_from_json(data: bytes | str, *, source: str, version: int) -> Memory:
     return Memory(source=source, version=version, **record)
 
 
+def read_memory(data: bytes | str, scope: Scope, version: int) -> Memory | None:
+    """As ``memory_from_json``, of what a store held; None if nothing can be made of it."""
+    try:
+        return memory_from_json(data, source=scope.source, version=version)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 def memory_digest(record: bytes) -> str:
     """32 hex digits over the canonical JSON (``memory_to_json``) of a memory."""
     return hashlib.blake2b(record, digest_size=16).hexdigest()

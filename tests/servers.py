@@ -1,6 +1,7 @@
 """Where tests get their servers: an address in the environment, Docker, or a native process.
 
-``redis_server`` and ``weaviate_server`` try these in turn. What cannot be had raises ServerError.
+``redis_server``, ``weaviate_server`` and ``postgres_server`` try these in turn. What cannot be had
+raises ServerError.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from deploy.native.postgres import PostgresServer
 from deploy.native.redis import RedisServer
 from deploy.native.server import ServerError
 from deploy.native.weaviate import WeaviateServer
 from memrelay.embedded.ports import free_port, free_ports
+from tests.automem_server import AutomemServer
 
 _ROOT = Path(__file__).parent.parent
 _DOCKER_INFO_SECONDS = 3
@@ -33,6 +36,14 @@ class Weaviate:
 
     url: str
     grpc_port: int
+
+
+@dataclass(frozen=True)
+class Automem:
+    """An AutoMem that is up, or its double."""
+
+    url: str
+    token: str
 
 
 def cannot_be_had(reason: str) -> NoReturn:
@@ -71,6 +82,35 @@ def weaviate_server(directory: Path) -> Iterator[Weaviate]:
     else:
         with WeaviateServer(directory, port, grpc_port) as server:
             yield Weaviate(server.url, server.grpc_port)
+
+
+AUTOMEMS = ("double", "real") if "MEMRELAY_TEST_AUTOMEM_URL" in os.environ else ("double",)
+"""Tests run against all of these; a real AutoMem, which is on no registry, if somebody started one."""
+
+
+@contextmanager
+def automem_server(which: str) -> Iterator[Automem]:
+    """The double, or the AutoMem that the environment names."""
+    if which == "double":
+        with AutomemServer(token="double") as server:
+            yield Automem(server.url, "double")
+    else:
+        token = os.environ.get("MEMRELAY_TEST_AUTOMEM_TOKEN", "")
+        yield Automem(os.environ["MEMRELAY_TEST_AUTOMEM_URL"], token)
+
+
+@contextmanager
+def postgres_server(directory: Path) -> Iterator[str]:
+    """The URL of a database with pgvector, where we may make schemas."""
+    if given := os.environ.get("MEMRELAY_TEST_POSTGRES_URL"):
+        yield given
+    elif docker_answers():
+        port = free_port()
+        with _composed("postgres", {"MEMRELAY_POSTGRES_PORT": port}):
+            yield f"postgresql://memrelay@127.0.0.1:{port}/memrelay"
+    else:
+        with PostgresServer(directory, free_port()) as server:
+            yield server.url
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -47,15 +47,21 @@ class Service:
 
     ``start`` returns when ``/readyz`` is 200; ``stop`` ends both in order (the worker warmly). Two
     services at a time need journals and brokers of their own: these have no namespace for installations.
-    As a context manager: started, and stopped. Both end with the thread that started them.
+    ``root`` has the packages ``api``, ``backends``, ``memrelay`` and ``workers``. As a context manager:
+    started, and stopped. Both end with the thread that started them.
     """
 
-    def __init__(self, env: Mapping[str, str], directory: Path) -> None:
+    def __init__(self, env: Mapping[str, str], directory: Path, *, root: Path = _ROOT) -> None:
         self.directory = directory
+        self.api: Sequence[str] = ("api",)
+        """The module that the API is, and its arguments; ``worker`` is the same of the worker."""
+        self.worker: Sequence[str] = ("workers",)
+        self.python = sys.executable
+        """The interpreter that both run in."""
         self.port = int(env.get("MEMRELAY_PORT") or free_port())
         own = {
             "MEMRELAY_PORT": str(self.port),
-            "PYTHONPATH": str(_ROOT),
+            "PYTHONPATH": str(root),
             "PYTHONUNBUFFERED": "1",
         }
         passed_on = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
@@ -94,12 +100,12 @@ class Service:
         """Ready on return."""
         if not is_free(self.port):
             raise ServiceError(f"the API cannot start: port {self.port} is taken")
-        self._api = self._spawn("api", self.api_log)
+        self._api = self._spawn(self.api, self.api_log)
         self._wait("the API to be ready", self._ready)
 
     def start_worker(self) -> None:
         """Started, not waited for: what it has to do waits for it."""
-        self._worker = self._spawn("workers", self.worker_log)
+        self._worker = self._spawn(self.worker, self.worker_log)
 
     def stop(self) -> None:
         """An orderly end of both; harmless when they have ended."""
@@ -125,6 +131,15 @@ class Service:
         process, self._worker = self._worker, None
         _kill(process)
 
+    def kill_worker_parent(self) -> None:
+        """SIGKILL to the worker's parents alone: the children of its lanes are left to notice."""
+        process, self._worker = self._worker, None
+        if process is not None:
+            for lane in children(process.pid):
+                os.kill(lane, signal.SIGKILL)
+            process.kill()
+            process.wait()
+
     def restart_api(self) -> None:
         self.kill_api()
         self.start_api()
@@ -132,6 +147,19 @@ class Service:
     def restart_worker(self) -> None:
         self.kill_worker()
         self.start_worker()
+
+    @property
+    def api_running(self) -> bool:
+        return self._api is not None and self._api.poll() is None
+
+    @property
+    def worker_running(self) -> bool:
+        return self._worker is not None and self._worker.poll() is None
+
+    @property
+    def worker_status(self) -> int | None:
+        """The worker's exit status; None while it runs."""
+        return None if self._worker is None else self._worker.poll()
 
     @property
     def api_pid(self) -> int:
@@ -144,6 +172,16 @@ class Service:
         assert self._worker is not None, "the worker is not running"
         return self._worker.pid
 
+    @property
+    def worker_lanes(self) -> list[int]:
+        """Of Celery's parents, one for each lane: interactive, bulk."""
+        return children(self.worker_pid)
+
+    @property
+    def worker_children(self) -> list[int]:
+        """Of the processes that do the work, those of the interactive lane first."""
+        return [child for lane in self.worker_lanes for child in children(lane)]
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -151,11 +189,11 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _spawn(self, module: str, log: Path) -> subprocess.Popen[bytes]:
+    def _spawn(self, module: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         self.directory.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             return subprocess.Popen(
-                leashed([sys.executable, "-m", module]),
+                leashed([self.python, "-m", *module]),
                 cwd=self.directory,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
@@ -197,6 +235,10 @@ def _kill(process: subprocess.Popen[bytes] | None) -> None:
     if process is not None and process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _tail(log: Path) -> str:

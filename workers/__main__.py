@@ -1,18 +1,24 @@
-"""``python -m workers``: a worker. Settings, models and journal are checked before Celery starts."""
+"""``python -m workers [--lane LANE] [ARGUMENT...]``: a worker, of both lanes unless one is named.
+
+Settings, models and journal are checked before Celery starts; further arguments are for Celery's worker.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
 import warnings
 
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from backends.journal import Journal, check_durable
 from backends.process import run_process
-from backends.sources import open_sources
+from backends.sources import enter_members, open_sources
 from memrelay.settings import Settings, load_settings
+from memrelay.types import LANES
+from workers.lanes import celery_arguments, fork_lanes, give_way
 
 
 async def check(settings: Settings) -> None:
@@ -20,20 +26,30 @@ async def check(settings: Settings) -> None:
     journal = Journal(settings.journal_url)
     try:
         await check_durable(journal, settings)
+        sources = await open_sources(settings)
+        await sources.close()
+        await enter_members(journal, settings)
     finally:
         await journal.close()
-    sources = await open_sources(settings)
-    await sources.close()
 
 
 def start() -> None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--lane", choices=LANES)
+    options, more = parser.parse_known_args()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    asyncio.run(check(load_settings()))
+    settings = load_settings()
+    asyncio.run(check(settings))
     # Celery warns root of pickled messages; ours are JSON alone.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    # Six lines at every reconnect, of a setting that was chosen.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     from workers.app import app  # noqa: PLC0415 - after the check: it reads the settings when imported
 
-    app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *sys.argv[1:]])
+    lane = options.lane or fork_lanes()
+    give_way(lane, settings)
+    ours = celery_arguments(lane, settings)
+    app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *ours, *more])
 
 
 def main() -> int:

@@ -7,14 +7,15 @@ import os
 from typing import Any
 
 from celery import signals
+from celery.exceptions import Reject
 
 from backends.broker import Publisher, create_app
 from backends.journal import ThreadJournal
-from memrelay.jobs import DELIVER, STORE
+from memrelay.jobs import DELIVER, MAINTAIN, STORE, task_of
 from memrelay.settings import load_settings
 from workers.deliver import deliver
+from workers.maintain import maintain
 from workers.room import Room
-from workers.store import store
 from workers.sweep import Sweeper
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -28,13 +29,29 @@ _room: Room | None = None
 
 
 @app.task(name=DELIVER)  # type: ignore[untyped-decorator]
-def deliver_task(queue: str, envelope: int) -> int:
-    return _run(deliver, queue)
+def deliver_task(*args: object, **named: object) -> int:
+    return _run(deliver, _queue(DELIVER, args, named))
 
 
 @app.task(name=STORE)  # type: ignore[untyped-decorator]
-def store_task(queue: str, envelope: int) -> int:
-    return _run(store, queue)
+def store_task(*args: object, **named: object) -> int:
+    return _run(deliver, _queue(STORE, args, named))
+
+
+@app.task(name=MAINTAIN)  # type: ignore[untyped-decorator]
+def maintain_task(*args: object, **named: object) -> int:
+    return _run(maintain, _queue(MAINTAIN, args, named))
+
+
+def _queue(task: str, args: tuple[object, ...], named: dict[str, object]) -> str:
+    """The queue that a message is for. Whoever reaches the broker can send one: what a ``Publisher``
+    does not send is rejected, so it is a dead letter on RabbitMQ and gone on Redis."""
+    match args:
+        case (str(queue), int()) if not named and queue in app.amqp.queues:
+            if task_of(queue) == task:
+                return queue
+    log.warning("refused a forged message for %s", task)
+    raise Reject("not sent by memrelay", requeue=False)
 
 
 def _run(work: Any, queue: str) -> int:

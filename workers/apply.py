@@ -2,41 +2,170 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import batched
 
+from backends.journal import Claim, DropWhere
+from backends.journal.locks import WAIT
+from backends.journal.marks import scoped_filter
 from backends.sources import Source
+from backends.store import Store
 from memrelay.errors import MemrelayError, Permanent, Transient
-from memrelay.types import Op
-from workers.batch import Item
+from memrelay.jobs import deliver_queue
+from memrelay.types import Delete, Memory, Op, Scope
+from workers.batch import Item, driver_of
 from workers.isolate import isolate
+from workers.peers import PAGE, page
+from workers.room import Room
+
+BRIEFLY = 0.2
+"""Seconds that a first try waits for a driver's one writer: the other drivers wait for their outcomes
+meanwhile. What it does not get is done on the driver's own queue."""
+AT_A_TURN = 64
+"""Ops: a single write that comes to the store meanwhile waits for no more than these."""
+INTERACTIVE = deliver_queue("interactive")
+DELETING_SECONDS = 45.0
+"""A delete by filter goes on in another task after that: a task has its limit."""
+
+
+class Unfinished(Transient):
+    """A delete by filter has more to do."""
+
+    code = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a claim is applied: one driver, in one source of one namespace (``place``)."""
+
+    store: Store
+    scope: Scope
+    place: str
+    token: str
+    patience: float
+    """Seconds to wait while somebody else writes to a driver that can have one writer only."""
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one driver did with the ops of a claim: ``down`` for all of them, or by id."""
+
+    down: Transient | None = None
+    refused: dict[str, Permanent] = field(default_factory=dict)
+    later: dict[str, Transient] = field(default_factory=dict)
+    unfinished: dict[int, MemrelayError] = field(default_factory=dict)
+    """By version: the deletes by filter that did not end."""
 
 
 async def apply(
-    source: Source, driver: str, namespace: str, items: Sequence[Item]
-) -> dict[str, MemrelayError]:
-    """The ids which the driver refuses for good, with the reason. Raises ``Transient`` for all.
-
-    When only some ids fail for now, all are redone later: an op is idempotent.
-    """
+    room: Room, source: Source, driver: str, claim: Claim, items: Sequence[Item]
+) -> Applied:
+    """What became of the items in ``driver``; only those that have no outcome of it yet are tried."""
     store = source.store(driver)
     if store is None:
-        raise Transient(f"driver {driver} is not configured for source {source.name} here")
-    scope = source.scope(namespace)
-    failures: dict[str, MemrelayError] = {}
+        return Applied(
+            down=Transient(f"driver {driver} is not configured for source {source.name} here")
+        )
+    at = Target(
+        store,
+        source.scope(claim.namespace),
+        f"{claim.namespace}|{claim.source}",
+        claim.token,
+        WAIT if driver_of(claim.queue) else BRIEFLY,
+    )
+    open_items = [item for item in items if driver not in item.letters]
+    ops = [op for op in (item.op() for item in open_items) if op is not None]
+    applied = Applied()
+    try:
+        for part, turn in _turns(room, claim, ops):
+            async with turn, _alone(room, at):
+                await _apply(at, part, applied)
+        for item in open_items:
+            if isinstance(item.write, DropWhere) and not item.left and item.error is None:
+                await _delete(room, at, item, applied)
+    except Transient as error:
+        applied.down = error
+    return applied
 
-    async def call(ops: Sequence[Op]) -> None:
-        outcomes = await store.call(scope, lambda ready: ready.apply(scope, ops))
-        for op in ops:
+
+def _turns(
+    room: Room, claim: Claim, ops: Sequence[Op]
+) -> Iterator[tuple[Sequence[Op], AbstractAsyncContextManager[None]]]:
+    """The ops in one part; but bulk work in turns while single writes are in a hurry."""
+    if claim.queue == INTERACTIVE or not room.pace.hurried:
+        if ops:
+            yield ops, nullcontext()
+        return
+    for part in batched(ops, AT_A_TURN):
+        yield part, room.pace.turn()
+
+
+def _alone(room: Room, at: Target) -> AbstractAsyncContextManager[None]:
+    """Two writers at once are too many for a driver that cannot compare versions itself."""
+    if at.store.driver.capabilities.atomic_versions:
+        return nullcontext()
+    at.store.check()
+    return room.locks.hold(f"{at.store.name}|{at.place}", at.token, wait=at.patience)
+
+
+async def _apply(at: Target, ops: Sequence[Op], applied: Applied) -> None:
+    async def call(part: Sequence[Op]) -> None:
+        outcomes = await at.store.call(at.scope, lambda ready: ready.apply(at.scope, part))
+        for op in part:
             outcome = outcomes.get(op.id)
             if outcome is None:
-                raise Transient(f"driver {driver} gave no outcome for a memory", code="no_outcome")
-            if outcome.status == "failed":
-                error = outcome.error or Permanent(f"driver {driver} refused it")
-                if isinstance(error, Transient):
-                    raise error
-                failures[op.id] = error
+                error: MemrelayError = Transient(
+                    f"driver {at.store.name} gave no outcome for a memory", code="no_outcome"
+                )
+            elif outcome.status != "failed":
+                continue
+            else:
+                error = outcome.error or Permanent(f"driver {at.store.name} refused it")
+            if isinstance(error, Transient):
+                applied.later[op.id] = error
+            else:
+                applied.refused[op.id] = _permanent(error)
 
-    ops = [op for op in (item.op() for item in items) if op is not None]
-    for op, error in await isolate(ops, call):
-        failures[op.id] = error
-    return failures
+    for op, refusal in await isolate(ops, call):
+        applied.refused[op.id] = refusal
+
+
+def _permanent(error: MemrelayError) -> Permanent:
+    return error if isinstance(error, Permanent) else Permanent(str(error), code=error.code)
+
+
+async def _delete(room: Room, at: Target, item: Item, applied: Applied) -> None:
+    """Delete what a filter matches below the item's version, page by page.
+
+    Each at its own version: a newer one of it that the filter does not match may be on its way.
+    """
+    assert isinstance(item.write, DropWhere)
+    chosen = scoped_filter(item.write.filter)
+    until = time.monotonic() + DELETING_SECONDS
+    after: str | None = None
+    try:
+        while True:
+            found = await at.store.call(at.scope, partial(page, at.scope, chosen, after))
+            older = [memory for memory in found if memory.version < item.version]
+            await _delete_all(room, at, older)
+            if len(found) < PAGE:
+                return
+            after = found[-1].id
+            if time.monotonic() > until:
+                raise Unfinished("a delete by filter has more to do", retry_after=0.1)
+    except (Unfinished, Permanent) as error:
+        applied.unfinished[item.version] = error
+
+
+async def _delete_all(room: Room, at: Target, memories: Sequence[Memory]) -> None:
+    if not memories:
+        return
+    deleted = Applied()
+    async with _alone(room, at):
+        await _apply(at, [Delete(memory.id, memory.version) for memory in memories], deleted)
+    for error in (*deleted.later.values(), *deleted.refused.values()):
+        raise Unfinished(f"a memory could not be deleted yet: {error}", code=error.code)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from backends.journal import Claim, DriverResult, Drop, Put, Write
-from memrelay.errors import MemrelayError
-from memrelay.types import Delete, Op, Upsert
+from backends.journal import Claim, Claimed, Drop, DropWhere, Put, Scoped, SoFar, Write
+from backends.journal.marks import scoped_filter
+from backends.mirror import Twin
+from memrelay.errors import MemrelayError, Permanent
+from memrelay.filters import matches
+from memrelay.types import Delete, Memory, Op, Upsert
 
-SUPERSEDED = b""
-"""Kept in the place of a vector: a newer write was in the same claim, this one is not to be stored."""
+KILLS = 4
+"""How often a memory may end its worker, alone, before it is given up."""
+OPEN = "."
 
 
 @dataclass(slots=True)
@@ -19,86 +23,156 @@ class Item:
 
     eid: int
     position: int
+    version: int
     write: Write
     source: str
     vector: bytes | None
-    superseded: bool = False
+    letters: dict[str, str] = field(default_factory=dict)
+    """The outcome of each driver that has one."""
+    by: Item | None = None
+    """The newer write of its id in the same claim, in whose place it is not stored."""
+    covered: int = 0
+    """The version of the delete by user or filter that it falls under."""
+    left: bool = False
+    """Not to be tried in this claim."""
+    supersedes: bool = True
+    """It takes the place of older writes: not what is left for later, nor what was refused."""
+    done: bool = False
+    """Every driver that the claim is for has an outcome of it."""
     error: MemrelayError | None = None
+    twin: bytes | None = None
+    """Its vector in the space that is built beside the source's own, if one is."""
 
     @property
-    def version(self) -> int:
-        return self.eid + self.position
+    def superseded(self) -> bool:
+        return self.by is not None
 
     @property
     def text(self) -> str | None:
         """What has to be embedded still; None if nothing has."""
-        wanted = isinstance(self.write, Put) and not self.superseded and self.vector is None
-        return self.write.text if wanted and isinstance(self.write, Put) else None
+        if self.superseded or self.covered or self.left or self.done or self.error:
+            return None
+        if self.vector is not None:
+            return None
+        return self.write.text if isinstance(self.write, Put) else None
 
     def op(self) -> Op | None:
-        """What the drivers are to do; None for what is superseded or failed already."""
-        if self.superseded or self.error is not None:
+        """What the drivers are to do; None for what is superseded, left or failed already."""
+        if self.superseded or self.left or self.error is not None:
             return None
-        if isinstance(self.write, Drop):
-            return Delete(self.write.id, self.version)
-        assert self.vector is not None
-        return Upsert(self.write.memory(self.source, self.version), self.vector)
+        match self.write:
+            case DropWhere():
+                return None
+            case Drop(id):
+                return Delete(id, self.version)
+            case Put(id) if self.covered:
+                return Delete(id, self.version)
+            case put:
+                assert self.vector is not None
+                memory = put.memory(self.source, self.version)
+                if self.twin is None:
+                    return Upsert(memory, self.vector)
+                return Twin(memory, self.vector, self.twin)
 
 
 def unpack(claim: Claim) -> list[Item]:
     """All writes of a claim in (envelope, position) order; older writes of an id are superseded."""
-    items = list(_items(claim))
+    items = [item for envelope in claim.envelopes for item in _items(claim, envelope)]
     newest: dict[str, Item] = {}
     for item in items:
         other = newest.get(item.write.id)
-        if other is None or item.version > other.version:
+        if item.supersedes and (other is None or item.version > other.version):
             newest[item.write.id] = item
     for item in items:
-        item.superseded = item.superseded or newest[item.write.id] is not item
+        other = newest.get(item.write.id)
+        if other is not None and item.version < other.version:
+            item.by = other
+    cover(items, claim.scoped)
     return items
 
 
-def _items(claim: Claim) -> Iterator[Item]:
-    for envelope in claim.envelopes:
-        for position, write in enumerate(envelope.writes):
-            vector = envelope.vectors.get(position)
-            if vector is None and isinstance(write, Put):
-                vector = write.vector
-            gone = vector == SUPERSEDED
-            yield Item(envelope.eid, position, write, claim.source, vector or None, gone)
+def _items(claim: Claim, envelope: Claimed) -> Iterator[Item]:
+    items = []
+    driver = driver_of(claim.queue)
+    wanted = claim.drivers if driver is None else [driver]
+    for position, write in enumerate(envelope.writes):
+        vector = envelope.vectors.get(position)
+        if vector is None and isinstance(write, Put):
+            vector = write.vector
+        letters = _letters(envelope.so_far, position)
+        version = envelope.version(position)
+        item = Item(envelope.eid, position, version, write, claim.source, vector or None, letters)
+        item.done = all(name in letters for name in wanted)
+        item.supersedes = not isinstance(write, DropWhere) and not any(
+            letters.get(name) == "f" for name in wanted
+        )
+        items.append(item)
+    _leave_for_later(claim, envelope, items)
+    yield from items
 
 
-def kept_vectors(eid: int, items: Sequence[Item]) -> dict[int, bytes]:
+def _letters(so_far: Mapping[str, SoFar], position: int) -> dict[str, str]:
+    return {
+        driver: known.outcomes[position]
+        for driver, known in so_far.items()
+        if known.outcomes[position] != OPEN
+    }
+
+
+def _leave_for_later(claim: Claim, envelope: Claimed, items: Sequence[Item]) -> None:
+    """What ended its worker is tried in ever smaller parts, and given up when it is one memory."""
+    if not envelope.most:
+        return
+    untried = [item for item in items if not _tried(claim, item)]
+    for item in untried[envelope.most :]:
+        item.left = True
+        item.supersedes = False
+    if envelope.kills >= KILLS and untried:
+        untried[0].error = Permanent(
+            f"its worker died {envelope.kills} times over it", code="killed_worker"
+        )
+        untried[0].supersedes = False
+
+
+def _tried(claim: Claim, item: Item) -> bool:
+    """In a store's queue by that driver; else by any: what a driver that is down lacks comes later."""
+    driver = driver_of(claim.queue)
+    return bool(item.letters) if driver is None else driver in item.letters
+
+
+def driver_of(queue: str) -> str | None:
+    """The driver whose queue it is; None for those that deliver to all."""
+    kind, _, name = queue.partition(".")
+    return name if kind == "store" else None
+
+
+class Covering:
+    """The version of the newest delete by user or filter that selects a memory; None if none does."""
+
+    def __init__(self, scoped: Sequence[Scoped]) -> None:
+        self._filters = [(line.version, scoped_filter(line.filter)) for line in scoped]
+
+    def __call__(self, memory: Memory) -> int | None:
+        found = [v for v, chosen in self._filters if v > memory.version and matches(chosen, memory)]
+        return max(found, default=None)
+
+
+def cover(items: Sequence[Item], scoped: Sequence[Scoped]) -> list[Item]:
+    """Mark the memories that fall under a newer delete by user or filter; those newly marked."""
+    if not scoped:
+        return []
+    newest = Covering(scoped)
+    changed = []
+    for item in items:
+        if not isinstance(item.write, Put) or item.superseded:
+            continue
+        under = newest(item.write.memory(item.source, item.version)) or 0
+        if under > item.covered:
+            item.covered = under
+            changed.append(item)
+    return changed
+
+
+def kept_vectors(items: Sequence[Item]) -> dict[int, bytes]:
     """What is kept by position for a driver that stores later: nothing has to be embedded again."""
-    kept: dict[int, bytes] = {}
-    for item in items:
-        if item.eid == eid and item.superseded:
-            kept[item.position] = SUPERSEDED
-        elif item.eid == eid and item.vector is not None:
-            kept[item.position] = item.vector
-    return kept
-
-
-def results_of(
-    driver: str, claim: Claim, items: Sequence[Item], failures: dict[str, MemrelayError]
-) -> list[DriverResult]:
-    """A driver's result for each envelope of the claim, in order; ``failures`` by id are final."""
-    rows: dict[int, list[Item]] = {eid: [] for eid in claim.eids}
-    for item in items:
-        rows[item.eid].append(item)
-    return [_result(driver, row, failures) for row in rows.values()]
-
-
-def _result(driver: str, items: Sequence[Item], failures: dict[str, MemrelayError]) -> DriverResult:
-    """A driver's result for the items of one envelope; ``failures`` by id are final."""
-    letters: list[str] = []
-    errors: list[tuple[int, str, str, str]] = []
-    for item in items:
-        error = item.error if item.superseded else item.error or failures.get(item.write.id)
-        if error is not None:
-            errors.append((item.position, item.write.id, error.code, str(error)))
-        letters.append("f" if error is not None else "s" if item.superseded else "a")
-    uniform = len(set(letters)) == 1
-    return DriverResult(
-        driver=driver, outcomes=letters[0] if uniform else "".join(letters), errors=errors
-    )
+    return {item.position: item.vector for item in items if item.vector is not None}

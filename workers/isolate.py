@@ -15,9 +15,9 @@ async def isolate[T](items: Sequence[T], call: Call[T]) -> list[tuple[T, Permane
     """Run ``call`` on all items, in parts where it raises ``Permanent``; the guilty are returned.
 
     Nobody is found guilty but by a call of its own. One guilty item among n costs at most
-    log2(n) + 2 further calls. When the first ``SAME_REFUSALS`` single items all turn out guilty and
-    nothing has succeeded, it is a setting rather than the items: ``Transient`` is raised, and nothing
-    is given up.
+    log2(n) + 2 further calls. When the first ``SAME_REFUSALS`` single items all turn out guilty, and the
+    last one too, and nothing has succeeded, it is a setting rather than the items: ``Transient`` is
+    raised, and nothing is given up.
     """
     guilty: list[tuple[T, Permanent]] = []
     succeeded = False
@@ -42,10 +42,16 @@ async def isolate[T](items: Sequence[T], call: Call[T]) -> list[tuple[T, Permane
             guilty.append((part[0], refusal))
         if succeeded:
             untried = [[item for rest in untried for item in rest]] if untried else []
-        elif refusal is not None and len(guilty) >= SAME_REFUSALS:
-            raise Transient(
-                f"everything is refused, which looks like a setting: {refusal}", code="all_refused"
-            ) from refusal
+        elif refusal is not None and len(guilty) == SAME_REFUSALS and untried:
+            last = untried[0].pop()
+            last_refusal = await _refusal([last], call)
+            if last_refusal is not None:
+                raise Transient(
+                    f"everything is refused, which looks like a setting: {refusal}",
+                    code="all_refused",
+                ) from refusal
+            succeeded = True
+            untried = [[item for rest in untried for item in rest]]
     return guilty
 
 

@@ -9,8 +9,11 @@ from typing import Any
 
 from backends.embedding.cache import CachedEmbedder, EmbeddingCache
 from backends.journal import Journal, ThreadJournal
+from backends.journal.locks import Locks
 from backends.sources import Sources, open_sources
 from memrelay.embedder import Embedder
+from memrelay.errors import Transient
+from memrelay.pacing import Pace
 from memrelay.retry import Backoff
 from memrelay.settings import Settings
 from workers.leases import LeaseKeeper
@@ -20,18 +23,23 @@ class Room:
     """Made after the fork, closed before the process ends. ``run`` is how a task gets on the loop."""
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.loop = asyncio.new_event_loop()
-        self.backoff = Backoff()
-        self.random = Random()
         self.journal: Journal
         self.sources: Sources
+        self.locks: Locks
+        self.pace: Pace
+        self._backoff = Backoff()
+        self._random = Random()
         self.loop.run_until_complete(self._open(settings))
         self.leases = LeaseKeeper(
-            ThreadJournal(settings.journal_url), interval=self.journal.lease_ms / 3000
+            ThreadJournal(settings.journal_url), self.locks, seconds=self.journal.lease_ms / 1000
         )
 
     async def _open(self, settings: Settings) -> None:
-        self.journal = Journal(settings.journal_url)
+        self.journal = Journal(settings.journal_url, detach_at=settings.driver_backlog)
+        self.locks = Locks(self.journal)
+        self.pace = Pace(lambda: self.journal.hurried, share=settings.bulk_share)
         self.sources = await open_sources(
             settings, lambda embedder: self._cached(embedder, settings)
         )
@@ -42,6 +50,10 @@ class Room:
             return embedder
         cache = EmbeddingCache(self.journal.client, max_bytes=settings.embedding_cache_bytes)
         return CachedEmbedder(embedder, cache)
+
+    def delay_ms(self, attempt: int, error: Transient) -> int:
+        """Until the next attempt, with jitter; never less than the peer asked for."""
+        return int(1000 * self._backoff.delay(attempt, error, self._random))
 
     def run[T](self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from backends.embedding.local import LocalEmbedder
+from backends.embedding.sentences import PREFIX, SentenceEmbedder
 from memrelay.embedder import Embedder
 from memrelay.errors import ConfigError
 
@@ -33,6 +34,10 @@ def create(model: str, options: Mapping[str, Any]) -> Embedder:
         return embedder
     if model.startswith("local/"):
         raise ConfigError(f"there is no model {model!r}; local are: {', '.join(LOCAL_MODELS)}")
+    if model.startswith(PREFIX):
+        if options.keys() - {"dimensions"}:
+            raise ConfigError(f"models.{model}: a local model takes no options")
+        return SentenceEmbedder(model)
     if "/" not in model:
         raise ConfigError(f"embedding {model!r} is neither provider/model nor a local model")
     return _create_remote(model, options)

@@ -1,35 +1,63 @@
 """The journal (Redis): payload, order and truth of everything accepted."""
 
-from backends.journal.envelope import Drop, Put, Write, encode_vectors, encode_write
-from backends.journal.journal import (
+from backends.journal.envelope import (
+    Drop,
+    DropWhere,
+    Put,
+    Write,
+    encode_vectors,
+    encode_write,
+)
+from backends.journal.journal import Journal, check_durable, limits_of
+from backends.journal.sweep import ThreadJournal
+from backends.journal.values import (
+    EVERYTHING,
+    Burial,
+    Changed,
     Claim,
     Claimed,
     DriverResult,
     Entered,
-    Journal,
+    Full,
+    Hidden,
     KeyReused,
+    Limits,
+    Scoped,
+    Settled,
     Settlement,
+    SoFar,
     Swept,
+    Tally,
     Unit,
-    check_durable,
 )
-from backends.journal.sweep import ThreadJournal
 
 __all__ = [
+    "EVERYTHING",
+    "Burial",
+    "Changed",
     "Claim",
     "Claimed",
     "DriverResult",
     "Drop",
+    "DropWhere",
     "Entered",
+    "Full",
+    "Hidden",
     "Journal",
     "KeyReused",
+    "Limits",
     "Put",
+    "Scoped",
+    "Settled",
     "Settlement",
+    "SoFar",
     "Swept",
+    "Tally",
     "ThreadJournal",
     "Unit",
     "Write",
     "check_durable",
     "encode_vectors",
     "encode_write",
+    "limits_of",
 ]

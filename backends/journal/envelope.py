@@ -45,15 +45,31 @@ class Drop(msgspec.Struct, tag="drop", array_like=True, frozen=True):
     id: str
 
 
-Write = Put | Drop
+class DropWhere(msgspec.Struct, tag="drop_where", array_like=True, frozen=True):
+    """A delete of everything older that ``filter`` (JSON, or ``EVERYTHING``) matches."""
+
+    filter: str
+
+    @property
+    def id(self) -> str:
+        """It is no memory's."""
+        return ""
+
+
+Write = Put | Drop | DropWhere
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Write])
+_write_decoder: msgspec.msgpack.Decoder[Write] = msgspec.msgpack.Decoder(Write)
 _vectors_decoder = msgspec.msgpack.Decoder(dict[int, bytes])
 
 
 def encode_write(write: Write) -> bytes:
     return _encoder.encode(write)
+
+
+def decode_write(write: bytes) -> Write:
+    return _write_decoder.decode(write)
 
 
 def join_writes(writes: Sequence[bytes]) -> bytes:

@@ -58,7 +58,10 @@ class _Envelope:
 async def read_job(journal: Journal, namespace: str, id: str) -> Job | None:
     """The job, or None if this namespace has none of that id, or no longer."""
     ranges = await ranges_of(journal, namespace, id)
-    envelopes = await _envelopes_of(journal, namespace, ranges)
+    return _whole(id, ranges, await _read(journal, await _eids_of(journal, namespace, ranges)))
+
+
+def _whole(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope]) -> Job | None:
     gone = sum(job.count for job in ranges) - _held(envelopes, ranges)
     if not envelopes or (gone and not id.startswith(IMPORT_PREFIX)):
         return None
@@ -125,19 +128,11 @@ async def _newest(journal: Journal, namespace: str, before: int | None) -> Async
 async def watch(journal: Journal, namespace: str, id: str, channel: str) -> Job | None:
     """The job now; ``channel`` is told of each envelope of it that settles from here on."""
     ranges = await ranges_of(journal, namespace, id)
-    envelopes = await _envelopes_of(journal, namespace, ranges)
-    with translated():
-        async with journal.client.pipeline(transaction=False) as pipe:
-            for envelope in envelopes:
-                pipe.sadd(f"{PREFIX}wt:{envelope.eid}", channel)
-                pipe.expire(f"{PREFIX}wt:{envelope.eid}", 600)
-            await pipe.execute()
-    return await read_job(journal, namespace, id)
+    eids = await _eids_of(journal, namespace, ranges)
+    return _whole(id, ranges, await _read(journal, eids, channel=channel))
 
 
-async def _envelopes_of(
-    journal: Journal, namespace: str, ranges: Sequence[JobId]
-) -> list[_Envelope]:
+async def _eids_of(journal: Journal, namespace: str, ranges: Sequence[JobId]) -> list[int]:
     """All envelopes that still hold a part of the ranges, in order."""
     index = f"{PREFIX}envs:{namespace}"
     with translated():
@@ -146,16 +141,22 @@ async def _envelopes_of(
                 pipe.zrevrangebyscore(index, job.first, "-inf", start=0, num=1)
                 pipe.zrangebyscore(index, f"({job.first}", job.first + job.count - 1)
             rows = await pipe.execute()
-    eids = sorted({int(eid) for row in rows for eid in row})
-    return await _read(journal, eids)
+    return sorted({int(eid) for row in rows for eid in row})
 
 
-async def _read(journal: Journal, eids: Sequence[int]) -> list[_Envelope]:
+async def _read(
+    journal: Journal, eids: Sequence[int], *, channel: str | None = None
+) -> list[_Envelope]:
+    """As they are; ``channel`` is told of each that settles after that."""
     with translated():
         async with journal.client.pipeline(transaction=False) as pipe:
             for eid in eids:
+                if channel is not None:
+                    pipe.sadd(f"{PREFIX}wt:{eid}", channel)
+                    pipe.expire(f"{PREFIX}wt:{eid}", 600)
+            for eid in eids:
                 pipe.hgetall(f"{PREFIX}e:{eid}")
-            rows = await pipe.execute()
+            rows = (await pipe.execute())[-len(eids) :] if eids else []
     return [
         _Envelope(eid, {key.decode(): value.decode() for key, value in row.items()})
         for eid, row in zip(eids, rows, strict=True)
@@ -194,7 +195,10 @@ def _job(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope], *, go
                 failures += _failures(envelope, driver, start, count)
     counts = {
         driver: DriverCounts(
-            total=total, stored=row.count("a") + row.count("s"), failed=row.count("f")
+            total=total,
+            stored=row.count("a") + row.count("s"),
+            failed=row.count("f"),
+            needs_sync=row.count("n"),
         )
         for driver, row in letters.items()
     }
@@ -225,6 +229,6 @@ def _status(letters: Mapping[str, str], *, started: bool) -> JobStatus:
     rows = list(letters.values())
     if any("." in row for row in rows):
         return "processing" if started else "accepted"
-    if not any("f" in row for row in rows):
+    if not any("f" in row or "n" in row for row in rows):
         return "stored"
     return "failed" if all(set(row) == {"f"} for row in rows) else "partial"

@@ -6,10 +6,11 @@ Nothing leaves ``due`` but by ending; versions never go back; a lease is fenced 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import msgspec
 import redis.asyncio as aioredis
@@ -17,10 +18,33 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
-from backends.journal.envelope import Write, decode_body, decode_vectors, join_writes
 from backends.journal.errors import translated
-from memrelay.batching import MAX_MEMORIES, Draft
-from memrelay.errors import ConfigError, InvalidInput
+from backends.journal.packing import (
+    claim_of,
+    entered,
+    hidden_of,
+    packed_limits,
+    packed_settlement,
+    packed_unit,
+    scoped_of,
+)
+from backends.journal.values import (
+    Changed,
+    Claim,
+    Entered,
+    Full,
+    Hidden,
+    KeyReused,
+    Limits,
+    Scoped,
+    Settled,
+    Settlement,
+    Tally,
+    Unit,
+)
+from backends.redis_errors import ERRORS
+from memrelay.batching import MAX_MEMORIES
+from memrelay.errors import ConfigError
 from memrelay.settings import Settings
 
 PREFIX = "{mrj}:"
@@ -30,9 +54,15 @@ GATE_MS = 900
 SWEEP_LIMIT = 500
 CLAIM_BYTES = 4 << 20
 KEEP_BODY_MS = 10_000
+KEPT = 250_000
+"""Envelopes that have ended and can still be read as jobs, about 500 bytes each."""
 KEEP_STORED_MS = 3_600_000
 KEEP_FAILED_MS = 7 * 86_400_000
-IDEMPOTENCY_SECONDS = 86_400
+DETACH_AT = 200_000
+DELETES = f"{PREFIX}deletes"
+"""The channel on which each envelope with deletes is told of, as ``namespace|source``."""
+LISTEN_AGAIN = 1.0
+DEFAULTS = Limits()
 # With them, redis-py hands out connections that the server has closed: after a restart of the journal
 # the first call on each of them would fail.
 NO_NOTIFICATIONS = MaintNotificationsConfig(enabled=False)
@@ -46,110 +76,27 @@ def script(name: str) -> str:
     return (_SCRIPTS / "common.lua").read_text() + (_SCRIPTS / f"{name}.lua").read_text()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
-    """Drafts which are entered together, under one idempotency key if there is one.
-
-    ``answer`` is what a repetition of the request with the same key and ``body_hash`` gets back.
-    """
-
-    namespace: str
-    source: str
-    queue: str
-    drivers: Sequence[str]
-    drafts: Sequence[Draft]
-    key: str = ""
-    body_hash: str = ""
-    answer: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """A unit's first version. ``answer`` is that of the first request if this one repeats it."""
-
-    first: int
-    answer: bytes | None = None
-
-
-class KeyReused(InvalidInput):
-    """The idempotency key was used with another body."""
-
-    code = "idempotency_key_reused"
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """One envelope under our lease. ``vectors`` by position, if an earlier stage kept them."""
-
-    eid: int
-    attempts: int
-    writes: Sequence[Write]
-    vectors: Mapping[int, bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What one task works on: envelopes of one namespace and source under one lease."""
-
-    token: str
-    queue: str
-    namespace: str
-    source: str
-    drivers: Sequence[str]
-    envelopes: Sequence[Claimed]
-
-    @property
-    def eids(self) -> list[int]:
-        return [envelope.eid for envelope in self.envelopes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriverResult:
-    """What one driver did with one envelope: one letter for each memory, or ``later_ms``.
-
-    ``a`` applied, ``s`` stale, ``f`` failed; ``errors`` has (position, id, code, detail) of the failed.
-    """
-
-    driver: str
-    outcomes: str = ""
-    errors: Sequence[tuple[int, str, str, str]] = ()
-    later_ms: int = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
-    """The end of a stage for one envelope, or ``again_ms`` until it is tried again.
-
-    ``refund`` gives back the attempt (an open breaker costs none). ``vectors`` (encoded) are kept
-    if some driver is to be served later.
-    """
-
-    eid: int
-    results: Sequence[DriverResult] = field(default_factory=tuple)
-    again_ms: int = -1
-    refund: bool = False
-    vectors: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What a sweep moved back among the waiting, and how much waits on each queue."""
-
-    moved: Sequence[tuple[str, int]]
-    waiting: Mapping[str, int]
-    expired: int
-    retried: int
-
-
 class Journal:
     """One process's connections to the journal, for one event loop."""
 
-    def __init__(self, url: str, *, lease_ms: int = LEASE_MS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        lease_ms: int = LEASE_MS,
+        limits: Limits = DEFAULTS,
+        detach_at: int = DETACH_AT,
+    ) -> None:
         self.client = connect(url)
         self.lease_ms = lease_ms
+        self.hurried = False
+        """Whether bulk work has to be paced, as the last append or claim was told."""
+        self._limits = packed_limits(limits)
+        self._detach_at = detach_at
         self._append = self.client.register_script(script("append"))
         self._claim = self.client.register_script(script("claim"))
         self._settle = self.client.register_script(script("settle"))
+        self._hidden = self.client.register_script(script("hidden"))
 
     async def close(self) -> None:
         await self.client.aclose()
@@ -158,13 +105,18 @@ class Journal:
         with translated():
             await self.client.ping()
 
-    async def append(self, units: Sequence[Unit]) -> list[Entered | KeyReused]:
+    async def append(self, units: Sequence[Unit]) -> list[Entered | KeyReused | Changed | Full]:
         """Enter the units in order, in one script call; an answer for each."""
         bodies: list[bytes] = []
-        argument = _pack({"check_ms": CHECK_MS, "units": [_packed(unit, bodies) for unit in units]})
+        argument = {
+            "check_ms": CHECK_MS,
+            "limits": self._limits,
+            "units": [packed_unit(unit, bodies) for unit in units],
+        }
         with translated():
-            answers = await self._append(keys=[PREFIX], args=[argument, *bodies])
-        return [_entered(answer) for answer in answers]
+            *answers, hurry = await self._append(keys=[PREFIX], args=[_pack(argument), *bodies])
+        self.hurried = bool(hurry)
+        return [entered(answer) for answer in answers]
 
     async def claim(self, queue: str, token: str) -> Claim | None:
         """Take the next envelopes of ``queue`` under a lease; None if nothing waits."""
@@ -173,40 +125,77 @@ class Journal:
             answer = await self._claim(keys=[PREFIX], args=args)
         if not answer:
             return None
-        namespace, source, drivers, *envelopes = answer
-        return Claim(
-            token=token,
-            queue=queue,
-            namespace=namespace.decode(),
-            source=source.decode(),
-            drivers=drivers.decode().split(","),
-            envelopes=[_claimed(*envelope) for envelope in envelopes],
-        )
+        claim = claim_of(token, queue, answer)
+        self.hurried = claim.hurried
+        return claim
 
-    async def settle(self, claim: Claim, settlements: Sequence[Settlement]) -> list[int]:
-        """Settle what the claim still holds; the envelopes whose lease was lost are returned."""
+    async def settle(
+        self,
+        claim: Claim,
+        settlements: Sequence[Settlement],
+        *,
+        tally: Sequence[Tally] = (),
+        seen: int = 0,
+    ) -> Settled:
+        """Settle what the claim still holds. ``seen`` is the newest delete by filter that was looked at."""
         blobs: list[bytes] = []
-        argument = _pack(
-            {
-                "token": claim.token,
-                "queue": claim.queue,
-                "keep_body_ms": KEEP_BODY_MS,
-                "keep_ok_ms": KEEP_STORED_MS,
-                "keep_failed_ms": KEEP_FAILED_MS,
-                "entries": [_settled(settlement, blobs) for settlement in settlements],
-            }
+        argument = {
+            "token": claim.token,
+            "queue": claim.queue,
+            "epoch": claim.epoch,
+            "keep_body_ms": KEEP_BODY_MS,
+            "keep_ok_ms": KEEP_STORED_MS,
+            "keep_failed_ms": KEEP_FAILED_MS,
+            "seen": seen,
+            "detach_at": self._detach_at,
+            "tally": [value for line in tally for value in (line.stage, line.ok, line.bad)],
+            "alarms": [value for line in tally if line.alarm for value in (line.stage, line.alarm)],
+            "entries": [packed_settlement(settlement, blobs) for settlement in settlements],
+        }
+        with translated():
+            answers = await self._settle(keys=[PREFIX], args=[_pack(argument), *blobs])
+        pairs = list(zip(settlements, answers, strict=True))
+        return Settled(
+            lost=[settlement.eid for settlement, answer in pairs if answer == b"lost"],
+            look=[settlement.eid for settlement, answer in pairs if answer == b"look"],
         )
-        with translated():
-            answers = await self._settle(keys=[PREFIX], args=[argument, *blobs])
-        pairs = zip(settlements, answers, strict=True)
-        return [settlement.eid for settlement, answer in pairs if answer != b"ok"]
 
-    async def backlog(self, namespace: str, source: str, drivers: Sequence[str]) -> dict[str, int]:
-        """Memories accepted and not yet applied, for each driver of a source."""
-        names = [f"{namespace}|{source}|{driver}" for driver in drivers]
+    async def hidden(
+        self, namespace: str, source: str, driver: str, ids: Sequence[str] = ()
+    ) -> Hidden:
+        """What a read of ``driver`` that found ``ids`` has to leave out."""
         with translated():
-            counts = await self.client.hmget(PREFIX + "backlog", names)
-        return {name: int(count or 0) for name, count in zip(drivers, counts, strict=True)}
+            answer = await self._hidden(keys=[PREFIX], args=[namespace, source, driver, *ids])
+        return hidden_of(ids, answer)
+
+    async def noted(self, namespace: str, source: str, ids: Sequence[str]) -> dict[str, int]:
+        """For each of ``ids`` the last version that was accepted and noted, 0 where there is none.
+
+        A version is noted until a minute after every driver has ended it: what is not noted is stored.
+        """
+        with translated():
+            found = await self.client.hmget(f"{PREFIX}last:{namespace}|{source}", list(ids))
+        return {id: int(version or 0) for id, version in zip(ids, found, strict=True)}
+
+    async def scoped(self, namespace: str, source: str, *, above: int = 0) -> list[Scoped]:
+        """The deletes by user or filter above a version, oldest first."""
+        with translated():
+            found = await self.client.zrangebyscore(
+                f"{PREFIX}st:{namespace}|{source}", f"({above}", "+inf"
+            )
+        return [scoped_of(item) for item in cast(Sequence[bytes], found)]
+
+    async def listen(self, channel: str) -> AsyncIterator[bytes]:
+        """What is said on a channel, for ever. A connection that is lost is made again within a second;
+        what is said meanwhile is missed."""
+        while True:
+            with contextlib.suppress(*ERRORS):
+                async with self.client.pubsub() as heard:
+                    await heard.subscribe(channel)
+                    async for message in heard.listen():
+                        if message["type"] == "message":
+                            yield message["data"]
+            await asyncio.sleep(LISTEN_AGAIN)
 
 
 def connect(url: str) -> aioredis.Redis:
@@ -218,6 +207,17 @@ def connect(url: str) -> aioredis.Redis:
         health_check_interval=25,
         retry=Retry(NoBackoff(), 0),
         maint_notifications_config=NO_NOTIFICATIONS,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds that the settings give."""
+    return Limits(
+        bytes=settings.journal_bytes,
+        memories=settings.journal_memories,
+        namespace_bytes=settings.namespace_bytes,
+        namespace_memories=settings.namespace_memories,
+        rate=settings.namespace_rate,
     )
 
 
@@ -242,60 +242,3 @@ async def check_durable(journal: Journal, settings: Settings) -> None:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _index(blob: bytes, blobs: list[bytes]) -> int:
-    """Where the script finds ``blob`` in its ARGV, the first of which is the packed argument."""
-    blobs.append(blob)
-    return len(blobs) + 1
-
-
-def _packed(unit: Unit, bodies: list[bytes]) -> dict[str, Any]:
-    return {
-        "key": unit.key,
-        "hash": unit.body_hash,
-        "answer": unit.answer.decode(),
-        "ttl": IDEMPOTENCY_SECONDS,
-        "ns": unit.namespace,
-        "envelopes": [
-            {
-                "src": unit.source,
-                "q": unit.queue,
-                "drivers": ",".join(unit.drivers),
-                "n": len(draft.writes),
-                "slices": ",".join(f"{start}:{count}" for start, count in draft.slices),
-                "body": _index(join_writes(draft.writes), bodies),
-            }
-            for draft in unit.drafts
-        ],
-    }
-
-
-def _entered(answer: list[bytes]) -> Entered | KeyReused:
-    if answer[0] == b"conflict":
-        return KeyReused("this Idempotency-Key was used with another body", pointer="")
-    return Entered(int(answer[1]), answer[3] if answer[0] == b"replay" else None)
-
-
-def _claimed(eid: bytes, _n: int, attempts: int, body: bytes, vectors: bytes) -> Claimed:
-    return Claimed(
-        int(eid), attempts, decode_body(body), decode_vectors(vectors) if vectors else {}
-    )
-
-
-def _settled(settlement: Settlement, blobs: list[bytes]) -> dict[str, Any]:
-    return {
-        "eid": str(settlement.eid),
-        "again_ms": settlement.again_ms,
-        "refund": settlement.refund,
-        "vectors": _index(settlement.vectors, blobs) if settlement.vectors else 0,
-        "results": [
-            {
-                "driver": result.driver,
-                "outcomes": result.outcomes,
-                "errors": msgspec.json.encode(result.errors).decode() if result.errors else "",
-                "later_ms": result.later_ms,
-            }
-            for result in settlement.results
-        ],
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -12,13 +13,15 @@ from backends.journal.errors import translated
 from backends.journal.journal import (
     CHECK_MS,
     GATE_MS,
+    KEPT,
     LEASE_MS,
     NO_NOTIFICATIONS,
     PREFIX,
     SWEEP_LIMIT,
-    Swept,
     script,
 )
+from backends.journal.pulse import Beat
+from backends.journal.values import Swept
 
 
 class ThreadJournal:
@@ -35,6 +38,7 @@ class ThreadJournal:
         self._lease_ms = lease_ms
         self._renew = self._client.register_script(script("renew"))
         self._sweep = self._client.register_script(script("sweep"))
+        self._release = self._client.register_script(script("release"))
 
     def close(self) -> None:
         self._client.close()
@@ -44,10 +48,28 @@ class ThreadJournal:
         with translated():
             return int(self._renew(keys=[PREFIX], args=[queue, token, self._lease_ms, *eids]))
 
-    def sweep(self, token: str, *, gate_ms: int = GATE_MS) -> Swept | None:
+    def renew_lock(self, name: str, token: str) -> bool:
+        """Whether the lock is still the token's; it is held for a whole lease more."""
+        with translated():
+            return bool(self._release(keys=[PREFIX], args=[token, self._lease_ms, name]))
+
+    def beat(self, host: str, pid: int, queues: Sequence[str]) -> None:
+        """This worker is alive; ``queues`` are those that it works on."""
+        with translated():
+            seconds, micros = self._client.time()
+            at = 1000 * int(seconds) + int(micros) // 1000
+            beat = Beat(host=host, pid=pid, queues=list(queues), at=at, spaces=True)
+            self._client.hset(f"{PREFIX}workers", f"{host}:{pid}", msgspec.json.encode(beat))
+
+    def leave(self, host: str, pid: int) -> None:
+        """This worker ends."""
+        with translated():
+            self._client.hdel(f"{PREFIX}workers", f"{host}:{pid}")
+
+    def sweep(self, token: str, *, gate_ms: int = GATE_MS, kept: int = KEPT) -> Swept | None:
         """Move what is due among the waiting; None if another sweeper was here within ``gate_ms``."""
         with translated():
-            answer = self._sweep(keys=[PREFIX], args=[token, gate_ms, CHECK_MS, SWEEP_LIMIT])
+            answer = self._sweep(keys=[PREFIX], args=[token, gate_ms, CHECK_MS, SWEEP_LIMIT, kept])
         if answer is None:
             return None
         moved, waiting, expired, retried = answer

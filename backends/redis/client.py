@@ -37,16 +37,23 @@ class Script:
         return ("EVALSHA", self.sha, b"%d" % len(keys), *keys, *arguments)
 
 
-def _script(name: str) -> Script:
-    text = (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+def _script(*names: str, flags: str = "") -> Script:
+    """The script of one file, or of several in a row."""
+    parts = [(_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8") for name in names]
+    text = "".join([f"#!lua flags={flags}\n", *parts])
     # Redis names scripts by SHA-1; nothing is kept secret by it.
     sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     return Script(text, sha.encode())
 
 
-ENTER, PUT, DROP = _script("enter"), _script("put"), _script("drop")
-CLEAR, PAGE = _script("clear"), _script("page")
-SCRIPTS = (ENTER, PUT, DROP, CLEAR, PAGE)
+# Deletes are what makes room: they run when the server is out of memory, too.
+FULL = "allow-oom"
+ENTER, ENTER_DELETES = _script("enter"), _script("enter", flags=FULL)
+PUT, DROP = _script("partition", "put"), _script("partition", "drop", flags=FULL)
+CLEAR, OUST = _script("clear", flags=FULL), _script("oust", flags=FULL)
+UNBURY, FORGET = _script("unbury", flags=FULL), _script("forget", flags=FULL)
+PAGE, IDS = _script("page", flags="no-writes"), _script("ids", flags="no-writes")
+SCRIPTS = (ENTER, ENTER_DELETES, PUT, DROP, CLEAR, OUST, UNBURY, FORGET, PAGE, IDS)
 
 
 class Client:

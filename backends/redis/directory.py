@@ -1,4 +1,4 @@
-"""The id directory, read: look-ups by id, the scan in (version, id) order, the number of the living."""
+"""The id directory, read: look-ups by id, scans in (version, id) order, the living by id, their number."""
 
 from __future__ import annotations
 
@@ -7,14 +7,51 @@ import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from backends.redis.client import PAGE, Client
+from backends.redis.client import PAGE, Client, Command
 from backends.redis.keys import Keys, ShardKeys
-from backends.redis.records import decode
+from backends.redis.records import STAMP, VERSION, decode
 from memrelay.errors import Permanent
 from memrelay.types import Entry, Memory, Page
 
-VERSION = 19
 READS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the directory says of an id."""
+
+    stamp: bytes
+    digest: str | None
+    """None for a tombstone."""
+    home: str
+    """The name of its partition; "-" for a tombstone."""
+    left: tuple[str, ...]
+    """Partitions where an older record may still be."""
+    buried: tuple[str, ...]
+    """Partitions where nothing but a tombstone of it may be."""
+
+    @property
+    def version(self) -> int:
+        return int(self.stamp[:VERSION])
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        return self.left + self.buried
+
+
+def place_of(entry: bytes | None) -> Place | None:
+    """Where an entry says that its memory is; None without one, or if it is damaged."""
+    match (entry or b"").split(b" "):
+        case [stamp, digest, home, elsewhere] if len(stamp) == STAMP and stamp.isdigit():
+            names = [name for name in elsewhere.decode(errors="replace").split(",") if name != "-"]
+            return Place(
+                stamp=stamp,
+                digest=None if digest == b"-" else digest.decode(errors="replace"),
+                home=home.decode(errors="replace"),
+                left=tuple(name for name in names if not name.startswith("~")),
+                buried=tuple(name[1:] for name in names if name.startswith("~")),
+            )
+    return None
 
 
 class Directory:
@@ -31,19 +68,24 @@ class Directory:
         A memory that moves between the two reads is looked up again.
         """
         found: dict[str, Memory] = {}
-        before: dict[bytes, bytes] = {}
+        before: Mapping[bytes, Place] = {}
         wanted = {id.encode() for id in ids}
         for _ in range(READS):
-            entries = await self._live_entries(wanted)
-            entries = {id: entry for id, entry in entries.items() if before.get(id) != entry}
-            found |= await self._memories(entries)
-            wanted = {id for id in entries if id.decode() not in found}
-            before = entries
+            places = await self.places(wanted)
+            places = {
+                id: place
+                for id, place in places.items()
+                if place.digest is not None and before.get(id) != place
+            }
+            found |= await self._memories(places)
+            wanted = {id for id in places if id.decode() not in found}
+            before = places
             if not wanted:
                 break
         return found
 
-    async def _live_entries(self, ids: Iterable[bytes]) -> dict[bytes, bytes]:
+    async def places(self, ids: Iterable[bytes]) -> dict[bytes, Place]:
+        """What the directory says of those among ``ids`` that it knows."""
         groups = self._keys.by_shard(ids)
         replies = await self._client.run(
             [
@@ -52,32 +94,33 @@ class Directory:
             ]
         )
         return {
-            id: entry
+            id: place
             for group, reply in zip(groups.values(), replies, strict=True)
             for id, entry in zip(group, reply, strict=True)
-            if entry is not None and entry.split(b" ")[1] != b"-"
+            if (place := place_of(entry)) is not None
         }
 
-    async def _memories(self, entries: Mapping[bytes, bytes]) -> dict[str, Memory]:
+    async def _memories(self, places: Mapping[bytes, Place]) -> dict[str, Memory]:
         """The newest record of each id in its home and in the partitions it may still be in."""
-        places: dict[str, list[bytes]] = {}
-        for id, entry in entries.items():
-            _, _, home, pending = entry.decode().split(" ")
-            for name in (home, *pending.split(",")):
-                if name != "-":
-                    places.setdefault(name, []).append(id)
+        groups: dict[str, list[bytes]] = {}
+        for id, place in places.items():
+            for name in (place.home, *place.left):
+                groups.setdefault(name, []).append(id)
         replies = await self._client.run(
             [
                 ("HMGET", self._keys.partition(name).records, *group)
-                for name, group in places.items()
+                for name, group in groups.items()
             ]
         )
-        newest: dict[bytes, bytes] = {}
-        for group, records in zip(places.values(), replies, strict=True):
+        newest: dict[str, Memory] = {}
+        for group, records in zip(groups.values(), replies, strict=True):
             for id, record in zip(group, records, strict=True):
-                if record is not None and newest.get(id, b"") < record:
-                    newest[id] = record
-        return {id.decode(): decode(record, self._source) for id, record in newest.items()}
+                memory = None if record is None else decode(record, self._source)
+                if memory is not None and memory.id.encode() == id:
+                    known = newest.get(memory.id)
+                    if known is None or known.version < memory.version:
+                        newest[memory.id] = memory
+        return newest
 
     async def count(self, now: int) -> int:
         """How many memories are live and not expired at ``now``."""
@@ -85,18 +128,32 @@ class Directory:
             [
                 command
                 for shard in self._keys.shards
-                for command in (("GET", shard.live), ("ZCOUNT", shard.expiry, "-inf", now))
+                for command in (("ZCARD", shard.live), ("ZCOUNT", shard.expiry, "-inf", now))
             ]
         )
-        live = sum(int(number or 0) for number in replies[::2])
-        expired = sum(int(number) for number in replies[1::2])
-        return live - expired
+        live, expired = replies[::2], replies[1::2]
+        return int(sum(live) - sum(expired))
 
-    async def scan(self, cursor: str | None, limit: int) -> Page:
-        """A page is merged from all shards; each is read on until none can hold an earlier entry."""
-        start = b"-" if cursor is None else b"(" + _position(cursor)
-        chunk = (limit + limit // 2) // len(self._keys.shards) + 8
-        streams = [_Stream(shard, start) for shard in self._keys.shards]
+    async def scan(self, since: int, cursor: str | None, limit: int) -> Page:
+        """A page of what has version ``since`` or above."""
+        start = b"[%019d" % since if cursor is None else b"(" + _position(cursor)
+        streams = [_Versions(shard, start) for shard in self._keys.shards]
+        page, last = await self._merged(streams, limit)
+        entries = [_entry(member, digest) for member, digest in page]
+        return Page(entries, None if last else _cursor(page[-1][0]))
+
+    async def live_ids(self, after: bytes, limit: int) -> Sequence[bytes]:
+        """The first of the live ids above ``after``, by code point; fewer than ``limit`` at the end."""
+        streams = [_Ids(shard, b"(" + after) for shard in self._keys.shards]
+        page, _ = await self._merged(streams, limit)
+        return [id for id, _ in page]
+
+    async def _merged(
+        self, streams: Sequence[_Stream], limit: int
+    ) -> tuple[Sequence[tuple[bytes, bytes]], bool]:
+        """The first lines of all streams, and whether these are all. Each stream is read on until it
+        cannot hold an earlier line."""
+        chunk = (limit + limit // 2) // len(streams) + 8
         merged: list[tuple[bytes, bytes]] = []
         while behind := [stream for stream in streams if stream.behind(merged, limit)]:
             replies = await self._client.run([stream.command(chunk) for stream in behind])
@@ -104,14 +161,13 @@ class Directory:
                 stream.take(reply, chunk)
             merged = sorted(line for stream in streams for line in stream.lines)
         page = merged[:limit]
-        last = len(page) == len(merged) and all(stream.ended for stream in streams)
-        entries = [_entry(member, digest) for member, digest in page]
-        return Page(entries, None if last or not page else _cursor(page[-1][0]))
+        ended = len(page) == len(merged) and all(stream.ended for stream in streams)
+        return page, ended or not page
 
 
 @dataclass(slots=True)
 class _Stream:
-    """One shard in the course of a page."""
+    """One shard in the course of a page; its lines are pairs, ordered by the first."""
 
     shard: ShardKeys
     start: bytes
@@ -119,19 +175,47 @@ class _Stream:
     ended: bool = False
 
     def behind(self, merged: Sequence[tuple[bytes, bytes]], limit: int) -> bool:
-        """Whether entries it has not given yet could belong on the page."""
+        """Whether lines it has not given yet could belong on the page."""
         if self.ended:
             return False
         return not self.lines or len(merged) < limit or self.lines[-1] < merged[limit - 1]
 
-    def command(self, chunk: int) -> tuple[object, ...]:
+    def command(self, chunk: int) -> Command:
+        raise NotImplementedError
+
+    def take(self, reply: Sequence[bytes], chunk: int) -> None:
+        raise NotImplementedError
+
+
+class _Versions(_Stream):
+    """Of (version and id, digest)."""
+
+    __slots__ = ()
+
+    def command(self, chunk: int) -> Command:
         return PAGE.call((self.shard.entries, self.shard.order), (self.start, chunk))
 
     def take(self, reply: Sequence[bytes], chunk: int) -> None:
-        self.lines += zip(reply[::2], reply[1::2], strict=True)
+        lines = zip(reply[::2], reply[1::2], strict=True)
+        self.lines += [(member, digest) for member, digest in lines if digest is not None]
         self.ended = len(reply) < 2 * chunk
         if reply:
             self.start = b"(" + reply[-2]
+
+
+class _Ids(_Stream):
+    """Of (id, nothing)."""
+
+    __slots__ = ()
+
+    def command(self, chunk: int) -> Command:
+        return ("ZRANGE", self.shard.live, self.start, "+", "BYLEX", "LIMIT", 0, chunk)
+
+    def take(self, reply: Sequence[bytes], chunk: int) -> None:
+        self.lines += [(id, b"") for id in reply]
+        self.ended = len(reply) < chunk
+        if reply:
+            self.start = b"(" + reply[-1]
 
 
 def _entry(member: bytes, digest: bytes) -> Entry:

@@ -7,7 +7,11 @@ from itertools import batched
 from typing import Any
 
 from backends.redis.client import Client
+from backends.redis.collect import Collect
 from backends.redis.directory import Directory
+from backends.redis.expired import expired
+from backends.redis.find import Find
+from backends.redis.held import Held
 from backends.redis.keys import Keys, PartitionKeys, keys_of
 from backends.redis.partitions import Partitions
 from backends.redis.records import decode, necessary
@@ -18,10 +22,12 @@ from memrelay.driver import Capabilities, Query
 from memrelay.errors import ConfigError, Permanent, Unavailable, Unsupported
 from memrelay.filters import Filter, matches, normalized
 from memrelay.options import parse_options
-from memrelay.types import Hit, Memory, Op, Outcome, Page, Scope
+from memrelay.types import Delete, Hit, Memory, Op, Outcome, Page, Scope
 
 RECORDS_PER_PAGE = 256
 FIXED = ("partitions", "directory_shards")
+FORMAT = 2
+"""Of the keys; 1 had no order of ids, and no list of tombstones."""
 
 
 def create(name: str, settings: Mapping[str, Any]) -> RedisDriver:
@@ -85,8 +91,28 @@ class RedisDriver:
             named = await partitions.within(self._settings.scatter)
         return await Search(self._client, scope, query).run(named)
 
-    async def scan(self, scope: Scope, *, cursor: str | None = None, limit: int = 1000) -> Page:
-        return await self._directory(scope).scan(cursor, limit)
+    async def scan(
+        self, scope: Scope, *, since: int = 0, cursor: str | None = None, limit: int = 1000
+    ) -> Page:
+        return await self._directory(scope).scan(since, cursor, limit)
+
+    async def records(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Op]:
+        """Vectors are those that were given up to float32 rounding. Also left out is what is under way."""
+        return await Held(self._client, self._keys(scope), scope).records(ids)
+
+    async def find(
+        self, scope: Scope, filter: Filter | None, *, after: str | None = None, limit: int = 512
+    ) -> Sequence[Memory]:
+        """See find.py for what a page costs."""
+        return await Find(self._client, self._keys(scope), scope, filter).page(after, limit)
+
+    async def expired(self, scope: Scope, *, now: int, limit: int = 512) -> Sequence[Delete]:
+        keys, directory = self._keys(scope), self._directory(scope)
+        return await expired(self._client, keys, directory, now=now, limit=limit)
+
+    async def collect(self, scope: Scope, *, before: int, limit: int = 512) -> int:
+        """No op of a version below ``before`` may be under way or come again: see collect.py."""
+        return await Collect(self._client, self._keys(scope), scope).run(before, limit)
 
     async def count(self, scope: Scope, filter: Filter | None, *, now: int) -> int:
         """Without a filter from the directory's own numbers; with one, by reading what it leaves."""
@@ -132,6 +158,13 @@ class RedisDriver:
     async def _check_layout(self, client: Client) -> None:
         """``ConfigError`` if the store was filled under other numbers than these settings have."""
         key = f"{self._settings.prefix}:layout"
+        [[filled, form]] = await client.run([("HMGET", key, FIXED[0], "format")])
+        if int(form or (1 if filled else FORMAT)) != FORMAT:
+            raise ConfigError(
+                f"drivers.{self.name}: this store was filled by another version of memrelay: "
+                "empty it, or give another prefix, and sync it from its replicas"
+            )
+        await client.run([("HSETNX", key, "format", FORMAT)])
         ours = {name: getattr(self._settings, name) for name in FIXED}
         await client.run([("HSETNX", key, name, value) for name, value in ours.items()])
         [stored] = await client.run([("HMGET", key, *FIXED)])
@@ -173,5 +206,7 @@ class _Tally:
         for record in records.values():
             if self._possible(record):
                 memory = decode(record, self._source)
-                if not memory.expired(self._now) and matches(self._filter, memory):
+                if memory is None or memory.expired(self._now):
+                    continue
+                if matches(self._filter, memory):
                     self.ids.add(memory.id)

@@ -44,20 +44,29 @@ class ShardKeys:
     """The keys of one shard of a scope's directory."""
 
     entries: bytes
-    """Hash: id → "stamp digest home pending" (see ``scripts/enter.lua``)."""
+    """Hash: id → "stamp digest home elsewhere" (see ``scripts/enter.lua``)."""
     order: bytes
     """Sorted set, all scores 0: version (19 digits) and id, so in (version, id) order."""
     expiry: bytes
     """Sorted set: live ids that expire, by ``expires_at``."""
     live: bytes
-    """How many entries are no tombstones."""
+    """Sorted set, all scores 0: live ids, so by code point."""
+    buried: bytes
+    """As ``order``, of the tombstones alone."""
+    moved: bytes
+    """As ``order``, of the living that name partitions which they have left."""
     partitions: bytes
     """Set: the names of the scope's partitions that hash to this shard. A name never leaves it
     but by ``purge``: removing an empty one would race with the writer that fills it again."""
 
     @property
-    def all(self) -> tuple[bytes, bytes, bytes, bytes, bytes]:
-        return self.entries, self.order, self.expiry, self.live, self.partitions
+    def directory(self) -> tuple[bytes, ...]:
+        """What the scripts on the directory take."""
+        return self.entries, self.order, self.expiry, self.live, self.buried, self.moved
+
+    @property
+    def all(self) -> tuple[bytes, ...]:
+        return *self.directory, self.partitions
 
 
 class Keys:
@@ -95,7 +104,7 @@ class Keys:
 
     def _shard(self, number: int) -> ShardKeys:
         tag = f"{{{self._base}:d{number}}}".encode()
-        return ShardKeys(tag + b":i", tag + b":z", tag + b":e", tag + b":n", tag + b":p")
+        return ShardKeys(*(tag + end for end in (b":i", b":z", b":e", b":l", b":b", b":m", b":p")))
 
 
 def user_partition(user_id: str) -> str:

@@ -10,6 +10,8 @@ from memrelay.errors import Unsupported
 from memrelay.filters import And, Compare, Filter, required_values
 
 PAGE = 16
+WORTH_A_LOOK = 8
+"""For each partition that a search may touch, so many are looked at for emptied ones."""
 
 
 class Partitions:
@@ -19,27 +21,38 @@ class Partitions:
         self._client = client
         self._keys = keys
 
+    def of_users(self, filter: Filter | None) -> list[PartitionKeys] | None:
+        """The partitions of the users that ``filter`` names; None if it names none."""
+        users = required_values(filter, "user_id")
+        if users is None:
+            return None
+        return [self._keys.partition(user_partition(user)) for user in sorted(users)]
+
     def named(self, filter: Filter | None) -> list[PartitionKeys] | None:
         """The only partitions that can hold what ``filter`` lets pass; None if it names none."""
-        users = required_values(filter, "user_id")
-        if users is not None:
-            names = [user_partition(user) for user in sorted(users)]
-        elif _asks_for_no_user(filter):
-            names = self._keys.without_user()
-        else:
-            return None
-        return [self._keys.partition(name) for name in names]
+        partitions = self.of_users(filter)
+        if partitions is not None:
+            return partitions
+        if _asks_for_no_user(filter):
+            return [self._keys.partition(name) for name in self._keys.without_user()]
+        return None
 
     async def within(self, most: int) -> list[PartitionKeys]:
-        """All partitions of the scope; ``Unsupported`` if there are more than ``most``."""
+        """All partitions of the scope; ``Unsupported`` if there are more than ``most``.
+
+        Emptied ones do not count, unless there are so many that to look would cost too much.
+        """
         some = await self._client.run(
             [("SRANDMEMBER", shard.partitions, most + 1) for shard in self._keys.shards]
         )
-        names = [name for group in some for name in group]
-        if len(names) > most:
+        partitions = [self._keys.partition(name.decode()) for group in some for name in group]
+        if most < len(partitions) <= WORTH_A_LOOK * most:
+            filled = await self._client.run([("EXISTS", keys.records) for keys in partitions])
+            partitions = [keys for keys, any in zip(partitions, filled, strict=True) if any]
+        if len(partitions) > most:
             message = f"a search without user_id over more than {most} partitions"
             raise Unsupported(message, code="unscoped_search")
-        return [self._keys.partition(name.decode()) for name in names]
+        return partitions
 
     async def pages(self) -> AsyncIterator[Sequence[PartitionKeys]]:
         """All partitions of the scope, a bounded number at a time; one may come twice."""
@@ -55,7 +68,8 @@ class Partitions:
     async def purge(self) -> None:
         """Remove every partition, a bounded number at a time, and then the directory.
 
-        A name leaves the list after its keys are gone, so a purge that broke off can be repeated.
+        A name leaves the list after its keys are gone, so a purge that broke off can be repeated. Of
+        ops that are applied meanwhile, anything may be left.
         """
         lists = [shard.partitions for shard in self._keys.shards]
         while True:

@@ -9,6 +9,7 @@ from memrelay.filters import METADATA, Compare, Condition, Either, Every, Leaf, 
 from memrelay.types import Memory, memory_from_json
 
 STAMP = 20
+VERSION = 19
 MOST_NEEDLES = 16
 _EXACT = 10**15
 
@@ -16,8 +17,12 @@ _EXACT = 10**15
 type _Clause = tuple[bytes, ...]
 
 
-def decode(record: bytes, source: str) -> Memory:
-    return memory_from_json(record[STAMP:], source=source, version=int(record[: STAMP - 1]))
+def decode(record: bytes, source: str) -> Memory | None:
+    """The memory; None if the bytes are no record, as only damage leaves them."""
+    try:
+        return memory_from_json(record[STAMP:], source=source, version=int(record[:VERSION]))
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def necessary(condition: Condition) -> Callable[[bytes], bool]:

@@ -127,7 +127,8 @@ class Search:
             for (score, _, _), record in zip(group, records, strict=True):
                 if record is not None and self._possible(record):
                     memory = decode(record, self._scope.source)
-                    self._keep(_Found(memory, score, self._sources[number].keys))
+                    if memory is not None:
+                        self._keep(_Found(memory, score, self._sources[number].keys))
         best = self._best()
         if len(best) == self._query.top_k:
             self._bar = best[-1].score
@@ -154,7 +155,7 @@ class Search:
             [("VEMB", one.keys.vectors, one.memory.id, "RAW") for one in best]
         )
         return [
-            Hit(one.memory, one.score, _restored(reply))
+            Hit(one.memory, one.score, restored(reply))
             for one, reply in zip(best, raw, strict=True)
         ]
 
@@ -170,8 +171,11 @@ def _cosine(similarity: float) -> float:
     return 1.0 if similarity >= 1.0 else -1.0 if similarity <= 0.0 else 2.0 * similarity - 1.0
 
 
-def _restored(reply: Sequence[object] | None) -> bytes | None:
-    """The vector as it was given, up to float32 rounding: Redis keeps it normalized, and its norm."""
+def restored(reply: object) -> bytes | None:
+    """The vector as it was given, up to float32 rounding: Redis keeps it normalized, and its norm.
+
+    ``reply`` is that of ``VEMB … RAW``.
+    """
     match reply:
         case [_, bytes(unit), float(norm)]:
             values = array("f")

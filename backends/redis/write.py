@@ -1,26 +1,31 @@
 """The write path: version-guarded, repeatable, and right after a crash at any point.
 
 One order rules everywhere: the *stamp*, 19 digits of version and then 1 for a delete, 0 for an upsert.
-The highest stamp wins; an equal one is done again. (So a delete wins over the upsert of its own
-version, as expiry needs: a late redelivery does not bring an expired memory back.)
+The highest stamp wins; an equal one is done again, whole, which mends what was damaged. (So a delete
+wins over the upsert of its own version, as expiry needs: a late redelivery does not bring an expired
+memory back.)
 
 An op takes up to four steps, each a script on one slot, each safe to repeat:
 
 1. *enter* it in the id directory, unless a higher stamp is there. The entry names its home
-   partition and keeps as ``pending`` every partition that an earlier entry called home.
+   partition and, as ``elsewhere``, every partition that an earlier entry called home.
 2. *put* record and vector into the home partition, unless a higher stamp (a record's or a
-   tombstone's) is there.
-3. *drop* the id from the pending partitions: remove what has no higher stamp, leave a tombstone of
-   this stamp. For a delete the old home is pending too, so this is where it happens.
-4. *clear* the pending partitions in the entry, if it still has this stamp.
+   tombstone's) is there. The partition is registered just before, in the same trip.
+3. *drop* the id from the partitions elsewhere: remove what has no higher stamp, leave a tombstone of
+   this stamp. For a delete the old home is elsewhere too, so this is where it happens.
+4. *clear* them: if the entry still has this stamp, note that only tombstones are left there.
 
 Why that converges. No one writes to a partition before the directory has named it, and the name
-stays in the entry (as home or pending) until a tombstone of that entry's stamp or a higher one lies
+stays in the entry, not cleared, until a tombstone of that entry's stamp or a higher one lies
 there. So when op A is overtaken by a higher op B, at whatever point, B has learnt of A's partition.
 Either it is B's home too, and the guard of *put* decides between them; or B drops it, and an A that
-puts later finds B's tombstone. A crash leaves an entry that still names its pending partitions:
-doing the op again finds the same entry and repeats the steps, and a higher op that comes first
-inherits the names. What was acknowledged stays readable meanwhile: a move puts before it drops.
+puts later finds B's tombstone. A crash leaves an entry that still names its partitions: doing the op
+again finds the same entry and repeats the steps, and a higher op that comes first inherits the
+names. What was acknowledged stays readable meanwhile: a move puts before it drops.
+
+What bars the way of *put* or *drop* is a stamp that was entered before and is not lower than the
+entry's. If the directory says otherwise, no op wrote it: it is damage, taken out, and the step is done
+once more. Deletes go first and run in a server that is out of memory: they make room.
 """
 
 from __future__ import annotations
@@ -30,8 +35,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
 
-from backends.redis.client import CLEAR, DROP, ENTER, PUT, Client, Command
+from backends.redis.client import (
+    CLEAR,
+    DROP,
+    ENTER,
+    ENTER_DELETES,
+    OUST,
+    PUT,
+    Client,
+    Command,
+    Script,
+)
 from backends.redis.keys import Keys
+from backends.redis.records import VERSION
 from memrelay.errors import MemrelayError, Permanent
 from memrelay.types import (
     APPLIED,
@@ -66,6 +82,15 @@ class _Write:
     pending: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Barrier:
+    """What an op met in a partition: a stamp above its own."""
+
+    write: _Write
+    partition: str
+    stamp: bytes
+
+
 class Writer:
     """One ``apply``."""
 
@@ -77,12 +102,17 @@ class Writer:
 
     async def apply(self, ops: Sequence[Op]) -> Mapping[str, Outcome]:
         """An outcome for each id; raises what the client raises, and may then be repeated."""
-        entered = await self._enter(list(self._prepared(ops)))
+        writes = list(self._prepared(ops))
+        await self._carry([one for one in writes if not isinstance(one.op, Upsert)], ENTER_DELETES)
+        await self._carry([one for one in writes if isinstance(one.op, Upsert)], ENTER)
+        return self._outcomes
+
+    async def _carry(self, writes: Sequence[_Write], enter: Script) -> None:
+        entered = await self._enter(writes, enter)
         await self._put([write for write in entered if isinstance(write.op, Upsert)])
         left = [write for write in entered if write.pending and self._applied(write)]
         await self._drop(left)
         await self._clear(left)
-        return self._outcomes
 
     def _applied(self, write: _Write) -> bool:
         return self._outcomes[write.op.id] is APPLIED
@@ -116,31 +146,27 @@ class Writer:
         if not math.isfinite(sum(vector_from_bytes(vector))):
             raise Permanent("a vector with values that are not finite", code="vector")
 
-    async def _enter(self, writes: Sequence[_Write]) -> list[_Write]:
-        """Those that the directory took; the others have their outcome."""
-        calls = list(self._entries(writes))
-        names = self._keys.by_shard({write.home.encode() for write in writes} - {b"-"})
-        register: list[Command] = [
-            ("SADD", self._keys.shards[number].partitions, *group)
-            for number, group in names.items()
-        ]
-        replies = await self._client.run([*register, *(command for _, command in calls)])
+    async def _enter(self, writes: Sequence[_Write], script: Script) -> list[_Write]:
+        """Those that the directory took; the others are stale."""
+        calls = list(self._entries(writes, script))
+        replies = await self._client.run([command for _, command in calls])
         taken = []
-        for (group, _), answers in zip(calls, replies[len(register) :], strict=True):
+        for (group, _), answers in zip(calls, replies, strict=True):
             for write, answer in zip(group, answers, strict=True):
                 self._outcomes[write.op.id] = STALE if answer == b"stale" else APPLIED
-                if answer not in (b"stale", b"same"):
+                if answer != b"stale":
                     write.pending = [] if answer == b"-" else answer.decode().split(",")
                     taken.append(write)
         return taken
 
-    def _entries(self, writes: Sequence[_Write]) -> Iterator[tuple[tuple[_Write, ...], Command]]:
+    def _entries(
+        self, writes: Sequence[_Write], script: Script
+    ) -> Iterator[tuple[tuple[_Write, ...], Command]]:
         for number, group in self._grouped(writes):
             keys = self._keys.shards[number]
             for part in batched(group, ENTRIES_PER_CALL):
                 arguments = [value for write in part for value in _entry_arguments(write)]
-                places = (keys.entries, keys.order, keys.expiry, keys.live)
-                yield part, ENTER.call(places, arguments)
+                yield part, script.call(keys.directory, arguments)
 
     def _grouped(self, writes: Iterable[_Write]) -> Iterable[tuple[int, list[_Write]]]:
         groups: dict[int, list[_Write]] = {}
@@ -150,35 +176,92 @@ class Writer:
 
     async def _put(self, writes: Sequence[_Write]) -> None:
         """Write records and vectors; what the store refuses for good gets a failed outcome."""
+        while writes:
+            barriers = await self._put_once(writes)
+            forged = await self._ousted(barriers)
+            for barrier in barriers:
+                if barrier not in forged:
+                    self._outcomes[barrier.write.op.id] = STALE
+            writes = [barrier.write for barrier in forged]
+
+    async def _put_once(self, writes: Sequence[_Write]) -> list[_Barrier]:
         homes: dict[str, list[_Write]] = {}
         for write in writes:
             homes.setdefault(write.home, []).append(write)
-        calls: list[tuple[tuple[_Write, ...], Command]] = []
+        register: list[Command] = [
+            ("SADD", self._keys.shards[number].partitions, *group)
+            for number, group in self._keys.by_shard(name.encode() for name in homes).items()
+        ]
+        calls = list(self._puts(homes))
+        replies = await self._client.attempt([*register, *(command for _, command in calls)])
+        barriers = []
+        for (part, _), reply in zip(calls, replies[len(register) :], strict=True):
+            answers = [reply] * len(part) if isinstance(reply, MemrelayError) else reply
+            for write, answer in zip(part, answers, strict=True):
+                if isinstance(answer, MemrelayError):
+                    self._outcomes[write.op.id] = failed(answer)
+                elif answer:
+                    barriers.append(_Barrier(write, write.home, answer))
+        return barriers
+
+    def _puts(
+        self, homes: Mapping[str, Sequence[_Write]]
+    ) -> Iterator[tuple[tuple[_Write, ...], Command]]:
         for name, group in homes.items():
             keys = self._keys.partition(name)
             graph = USER_GRAPH if keys.has_user else SHARED_GRAPH
             for part in batched(group, PUTS_PER_CALL):
                 arguments = [value for write in part for value in _put_arguments(write)]
-                calls.append((part, PUT.call(keys.all, [*graph, *arguments])))
-        replies = await self._client.attempt([command for _, command in calls])
-        for (part, _), reply in zip(calls, replies, strict=True):
-            answers = [reply] * len(part) if isinstance(reply, MemrelayError) else reply
-            for write, answer in zip(part, answers, strict=True):
-                if answer != 1:
-                    self._outcomes[write.op.id] = STALE if answer == 0 else failed(answer)
+                yield part, PUT.call(keys.all, [*graph, self._vector_bytes, *arguments])
 
     async def _drop(self, writes: Sequence[_Write]) -> None:
-        homes: dict[str, list[_Write]] = {}
-        for write in writes:
-            for name in write.pending:
-                homes.setdefault(name, []).append(write)
-        await self._client.run(
+        places = [(name, write) for write in writes for name in write.pending]
+        while places:
+            forged = await self._ousted(await self._drop_once(places))
+            places = [(barrier.partition, barrier.write) for barrier in forged]
+
+    async def _drop_once(self, places: Iterable[tuple[str, _Write]]) -> list[_Barrier]:
+        groups: dict[str, list[_Write]] = {}
+        for name, write in places:
+            groups.setdefault(name, []).append(write)
+        parts = [(n, part) for n, group in groups.items() for part in batched(group, PUTS_PER_CALL)]
+        replies = await self._client.run(
+            [DROP.call(self._keys.partition(name).all, _stamps(part)) for name, part in parts]
+        )
+        return [
+            _Barrier(write, name, stamp)
+            for (name, part), stamps in zip(parts, replies, strict=True)
+            for write, stamp in zip(part, stamps, strict=True)
+            if stamp
+        ]
+
+    async def _ousted(self, barriers: Sequence[_Barrier]) -> list[_Barrier]:
+        """Those that no op has set, after they were taken out: the entry is the op's own, and the
+        directory has no line of the barrier's version, which to enter it would have left."""
+        shards = [self._keys.shards[self._keys.shard_of(one.write.id)] for one in barriers]
+        replies = await self._client.run(
             [
-                DROP.call(self._keys.partition(name).all, _stamps(part))
-                for name, group in homes.items()
-                for part in batched(group, PUTS_PER_CALL)
+                command
+                for shard, one in zip(shards, barriers, strict=True)
+                for command in (
+                    ("HGET", shard.entries, one.write.id),
+                    ("ZSCORE", shard.order, one.stamp[:VERSION] + one.write.id),
+                )
             ]
         )
+        forged = [
+            one
+            for one, entry, line in zip(barriers, replies[::2], replies[1::2], strict=True)
+            if entry is not None and entry.startswith(one.write.stamp) and line is None
+        ]
+        await self._client.run(
+            [
+                OUST.call((keys.records, keys.tombstones), (one.write.id, one.stamp))
+                for one in forged
+                for keys in [self._keys.partition(one.partition)]
+            ]
+        )
+        return forged
 
     async def _clear(self, writes: Sequence[_Write]) -> None:
         await self._client.run(

@@ -10,12 +10,12 @@ from typing import Concatenate
 
 import apsw
 
-from backends.sqlite import reads, schema, writes
+from backends.sqlite import reads, scans, schema, writes
 from backends.sqlite.errors import translated
 from memrelay.driver import Capabilities, Query
 from memrelay.errors import Permanent
 from memrelay.filters import Filter
-from memrelay.types import Hit, Memory, Op, Outcome, Page, Scope
+from memrelay.types import Delete, Hit, Memory, Op, Outcome, Page, Scope
 
 
 class SqliteDriver:
@@ -62,8 +62,24 @@ class SqliteDriver:
     async def search(self, scope: Scope, query: Query) -> Sequence[Hit]:
         return await self._call(reads.search, scope, query)
 
-    async def scan(self, scope: Scope, *, cursor: str | None = None, limit: int = 1000) -> Page:
-        return await self._call(reads.scan, scope, cursor, limit)
+    async def scan(
+        self, scope: Scope, *, since: int = 0, cursor: str | None = None, limit: int = 1000
+    ) -> Page:
+        return await self._call(scans.scan, scope, since, cursor, limit)
+
+    async def records(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Op]:
+        return await self._call(scans.records, scope, ids)
+
+    async def find(
+        self, scope: Scope, filter: Filter | None, *, after: str | None = None, limit: int = 512
+    ) -> Sequence[Memory]:
+        return await self._call(reads.find, scope, filter, after, limit)
+
+    async def expired(self, scope: Scope, *, now: int, limit: int = 512) -> Sequence[Delete]:
+        return await self._call(scans.expired, scope, now, limit)
+
+    async def collect(self, scope: Scope, *, before: int, limit: int = 512) -> int:
+        return await self._call(writes.collect, scope, before, limit)
 
     async def count(self, scope: Scope, filter: Filter | None, *, now: int) -> int:
         return await self._call(reads.count, scope, filter, now)

@@ -11,9 +11,8 @@ import apsw
 from backends.sqlite.conditions import Sql, necessary
 from backends.sqlite.schema import find_scope, reading, texts_of
 from memrelay.driver import Query
-from memrelay.errors import Permanent
 from memrelay.filters import Filter, matches
-from memrelay.types import Entry, Hit, Memory, Page, Scope, memory_from_json
+from memrelay.types import Hit, Memory, Scope, Space, read_memory
 
 MAX_WORDS = 256
 """Distinct words of a query text that are looked for."""
@@ -29,33 +28,8 @@ def get(connection: apsw.Connection, scope: Scope, ids: Sequence[str]) -> dict[s
         f"WHERE scope = ? AND id IN ({marks}) AND record IS NOT NULL",
         (find_scope(connection, scope), *ids),
     )
-    return {
-        id: memory_from_json(record, source=scope.source, version=version)
-        for id, version, record in rows
-    }
-
-
-def scan(connection: apsw.Connection, scope: Scope, cursor: str | None, limit: int) -> Page:
-    """A cursor is the version and id of the last entry of its page."""
-    rows = connection.execute(
-        "SELECT id, version, digest FROM memories "
-        "WHERE scope = ? AND (version, id) > (?, ?) ORDER BY version, id LIMIT ?",
-        (find_scope(connection, scope), *_position(cursor), limit + 1),
-    )
-    entries = [Entry(*row) for row in rows]
-    if len(entries) <= limit:
-        return Page(entries, None)
-    last = entries[limit - 1]
-    return Page(entries[:limit], f"{last.version}:{last.id}")
-
-
-def _position(cursor: str | None) -> tuple[int, str]:
-    if cursor is None:
-        return -1, ""
-    version, colon, id = cursor.partition(":")
-    if not colon or not version.isdecimal():
-        raise Permanent(f"not a cursor of this driver: {cursor!r}", code="cursor")
-    return int(version), id
+    found = {id: read_memory(record, scope, version) for id, version, record in rows}
+    return {id: memory for id, memory in found.items() if memory is not None}
 
 
 def count(connection: apsw.Connection, scope: Scope, node: Filter | None, now: int) -> int:
@@ -71,10 +45,31 @@ def count(connection: apsw.Connection, scope: Scope, node: Filter | None, now: i
         rows = connection.execute(
             f"SELECT version, record FROM memories m WHERE {_LIVE} AND {where.text}", values
         )
-        return sum(
-            matches(node, memory_from_json(record, source=scope.source, version=version))
-            for version, record in rows
+        memories = (read_memory(record, scope, version) for version, record in rows)
+        return sum(memory is not None and matches(node, memory) for memory in memories)
+
+
+def find(
+    connection: apsw.Connection, scope: Scope, node: Filter | None, after: str | None, limit: int
+) -> list[Memory]:
+    """SQLite compares texts by their UTF-8 bytes, which is the order of the code points."""
+    where = necessary(node)
+    begin = Sql("1") if after is None else Sql("m.id > ?", (after,))
+    found: list[Memory] = []
+    with reading(connection):
+        rows = connection.execute(
+            "SELECT version, record FROM memories m WHERE m.scope = ? AND m.record IS NOT NULL "
+            f"AND {begin.text} AND {where.text} ORDER BY m.id",
+            (find_scope(connection, scope), *begin.values, *where.values),
         )
+        for version, record in rows:
+            if len(found) == limit:
+                break
+            memory = read_memory(record, scope, version)
+            if memory is not None and matches(node, memory):
+                found.append(memory)
+        rows.close()
+    return found
 
 
 def search(connection: apsw.Connection, scope: Scope, query: Query) -> list[Hit]:
@@ -83,28 +78,36 @@ def search(connection: apsw.Connection, scope: Scope, query: Query) -> list[Hit]
         number = find_scope(connection, scope)
         if number is None:
             return []
-        ranking = _semantic(number, query) if query.mode == "semantic" else _keyword(number, query)
+        if query.mode == "semantic":
+            ranking = _semantic(number, scope.space, query)
+        else:
+            ranking = _keyword(number, query)
         if ranking is None:
             return []
         first = query.top_k if query.filter is None else 4 * query.top_k + 100
         for limit in (first, -1):
             rows = connection.execute(f"{ranking.text} LIMIT {limit}", ranking.values).fetchall()
-            hits = list(_hits(connection, scope.source, query, rows))
+            hits = list(_hits(connection, scope, query, rows))
             if len(hits) == query.top_k or len(rows) != limit:
                 break
         return hits
 
 
-def _semantic(number: int, query: Query) -> Sql:
-    """Rows with cosines; clamped before they are ordered, so that ties are ties in the answer."""
+def _semantic(number: int, space: Space, query: Query) -> Sql | None:
+    """Rows with cosines; clamped before they are ordered, so that ties are ties in the answer.
+
+    A vector of another dimension would fail the whole statement: it is passed over.
+    """
     assert query.vector is not None
     where = necessary(query.filter)
     text = (
         "SELECT m.row, m.id, "
         "max(-1.0, min(1.0, 1.0 - coalesce(vec_distance_cosine(m.vector, ?), 1.0))) AS score "
-        f"FROM memories m WHERE {_LIVE} AND {where.text} ORDER BY score DESC, m.id"
+        f"FROM memories m WHERE {_LIVE} AND length(m.vector) = ? AND {where.text} "
+        "ORDER BY score DESC, m.id"
     )
-    return Sql(text, (query.vector, number, query.now, *where.values))
+    size = 4 * space.dimensions
+    return Sql(text, (query.vector, number, query.now, size, *where.values))
 
 
 def _keyword(number: int, query: Query) -> Sql | None:
@@ -123,7 +126,7 @@ def _keyword(number: int, query: Query) -> Sql | None:
 
 
 def _hits(
-    connection: apsw.Connection, source: str, query: Query, rows: Sequence[tuple[Any, ...]]
+    connection: apsw.Connection, scope: Scope, query: Query, rows: Sequence[tuple[Any, ...]]
 ) -> Iterator[Hit]:
     """The first ``top_k`` rows that pass the exact filter."""
     left = query.top_k
@@ -131,7 +134,7 @@ def _hits(
         if left == 0 or (query.min_score is not None and score < query.min_score):
             return
         version, record, vector = connection.execute(_RECORD, (row,)).get
-        memory = memory_from_json(record, source=source, version=version)
-        if matches(query.filter, memory):
+        memory = read_memory(record, scope, version)
+        if memory is not None and matches(query.filter, memory):
             left -= 1
             yield Hit(memory, score, vector if query.include_vector else None)

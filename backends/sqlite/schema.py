@@ -17,7 +17,8 @@ import sqlite_vec
 from memrelay.errors import Permanent, Unavailable
 from memrelay.types import Scope
 
-VERSION = 1
+VERSION = 2
+"""2 has its indexes; the tables are those of 1."""
 BUSY_SECONDS = 5.0
 
 _TABLES = """
@@ -44,7 +45,10 @@ CREATE TABLE IF NOT EXISTS memories (
     UNIQUE (scope, id)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS memories_by_version ON memories (scope, version, id);
-CREATE INDEX IF NOT EXISTS memories_by_user ON memories (scope, user_id);
+DROP INDEX IF EXISTS memories_by_user;
+CREATE INDEX memories_of_user ON memories (scope, user_id, id);
+CREATE INDEX memories_by_expiry ON memories (scope, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX tombstones_by_version ON memories (scope, version, id) WHERE digest IS NULL AND record IS NULL;
 """
 _FIND_SCOPE = "SELECT scope FROM scopes WHERE (namespace, source, model, dimensions) = (?, ?, ?, ?)"
 _ADD_SCOPE = (
@@ -82,8 +86,9 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
         raise Permanent(f"{path} was written by a newer memrelay (layout {found}, not {VERSION})")
     if found < VERSION:
         with writing(connection):
-            connection.execute(_TABLES)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+            if connection.pragma("user_version") < VERSION:
+                connection.execute(_TABLES)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _use_wal(connection: apsw.Connection) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import apsw
 
+from backends.sqlite.rows import TOMBSTONE
 from backends.sqlite.schema import ensure_scope, find_scope, texts_of, writing
 from memrelay.errors import Permanent
 from memrelay.types import (
@@ -21,8 +22,9 @@ from memrelay.types import (
     memory_to_json,
 )
 
-# The version guard is the WHERE: RETURNING yields nothing when a newer version is there.
-_WRITE = """
+# The version guard is the WHERE: RETURNING yields nothing when a newer version is there, or the delete
+# of an upsert's own version.
+_WRITE = f"""
 INSERT INTO memories
     (scope, id, version, digest, user_id, session_id, created_at, expires_at, vector, record)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -30,11 +32,19 @@ ON CONFLICT (scope, id) DO UPDATE SET
     version = excluded.version, digest = excluded.digest, user_id = excluded.user_id,
     session_id = excluded.session_id, created_at = excluded.created_at,
     expires_at = excluded.expires_at, vector = excluded.vector, record = excluded.record
-WHERE excluded.version >= memories.version
+WHERE excluded.version > memories.version OR (
+    excluded.version = memories.version AND (excluded.record IS NULL OR NOT ({TOMBSTONE}))
+)
 RETURNING row
 """
+_COLLECT = f"""
+DELETE FROM memories WHERE row IN (
+    SELECT row FROM memories WHERE scope = ? AND {TOMBSTONE} AND version < ?
+    ORDER BY version, id LIMIT ?
+)
+"""
 
-Row = tuple[str | int | bytes | None, ...]
+Columns = tuple[str | int | bytes | None, ...]
 
 
 def ensure(connection: apsw.Connection, scope: Scope) -> None:
@@ -46,10 +56,10 @@ def ensure(connection: apsw.Connection, scope: Scope) -> None:
 
 def apply(connection: apsw.Connection, scope: Scope, ops: Sequence[Op]) -> dict[str, Outcome]:
     """All ops in one transaction: after an error, none of them."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, Columns] = {}
     outcomes: dict[str, Outcome] = {}
     for op in ops:
-        prepared = _row(op, scope.space.dimensions)
+        prepared = _columns(op, scope.space.dimensions)
         if isinstance(prepared, Permanent):
             outcomes[op.id] = failed(prepared)
         else:
@@ -64,7 +74,7 @@ def apply(connection: apsw.Connection, scope: Scope, ops: Sequence[Op]) -> dict[
     return outcomes
 
 
-def _row(op: Op, dimensions: int) -> Row | Permanent:
+def _columns(op: Op, dimensions: int) -> Columns | Permanent:
     """The columns after ``scope``, or why there can be none."""
     if isinstance(op, Delete):
         try:
@@ -93,8 +103,8 @@ def _row(op: Op, dimensions: int) -> Row | Permanent:
     )
 
 
-def _write(connection: apsw.Connection, number: int, op: Op, row: Row) -> Outcome:
-    place = connection.execute(_WRITE, (number, *row)).get
+def _write(connection: apsw.Connection, number: int, op: Op, columns: Columns) -> Outcome:
+    place = connection.execute(_WRITE, (number, *columns)).get
     if place is None:
         return STALE
     texts = texts_of(number)
@@ -105,6 +115,14 @@ def _write(connection: apsw.Connection, number: int, op: Op, row: Row) -> Outcom
     else:
         connection.execute(f"DELETE FROM {texts} WHERE rowid = ?", (place,))
     return APPLIED
+
+
+def collect(connection: apsw.Connection, scope: Scope, before: int, limit: int) -> int:
+    """The oldest tombstones go first; they have no line in the full-text table."""
+    with writing(connection):
+        number = find_scope(connection, scope)
+        connection.execute(_COLLECT, (number, before, limit))
+        return connection.changes()
 
 
 def purge(connection: apsw.Connection, scope: Scope) -> None:

@@ -12,13 +12,18 @@ from backends.weaviate.objects import (
     CREATED_AT,
     DELETED,
     EXPIRES_AT,
+    LARGEST,
+    OID,
     SOURCE,
     TOKENS,
+    VERSION,
     number_property,
     number_value,
     numbered_token,
+    object_id,
     presence_token,
     source_digest,
+    to_oid,
     value_token,
 )
 from memrelay.filters import (
@@ -34,6 +39,7 @@ from memrelay.filters import (
 )
 from memrelay.types import Scope
 
+NUMBERS = (VERSION, CREATED_AT, EXPIRES_AT)
 _OPPOSITE = {"$gt": "$lte", "$gte": "$lt", "$lt": "$gte", "$lte": "$gt"}
 
 
@@ -53,17 +59,42 @@ def in_source(scope: Scope) -> FilterReturn:
     return Where.by_property(SOURCE).equal(source_digest(scope))
 
 
-def live(scope: Scope, node: Filter | None, now: int) -> tuple[FilterReturn, bool]:
-    """What a filter needs of memories that are neither deleted nor expired, and whether that is exact."""
+def live(scope: Scope, node: Filter | None, now: int | None = None) -> tuple[FilterReturn, bool]:
+    """What a filter needs of memories that are not deleted, nor expired at ``now`` if it is given.
+
+    The second value says whether that is all.
+    """
     narrowed = Narrowed(None, exact=True) if node is None else narrow(normalized(node), scope)
-    parts = [
-        in_source(scope),
-        Where.by_property(DELETED).equal(False),
-        Where.by_property(EXPIRES_AT).greater_than(now),
-    ]
+    parts = [in_source(scope), Where.by_property(DELETED).equal(False)]
+    if now is not None:
+        parts.append(Where.by_property(EXPIRES_AT).greater_than(now))
     if narrowed.where is not None:
         parts.append(narrowed.where)
     return Where.all_of(parts), narrowed.exact
+
+
+def overdue(scope: Scope, now: int) -> FilterReturn:
+    """Memories that are expired at ``now`` and not deleted."""
+    return live(scope, None)[0] & Where.by_property(EXPIRES_AT).less_or_equal(now)
+
+
+def tombstones(scope: Scope, before: int) -> FilterReturn:
+    """Tombstones of versions below ``before``."""
+    dead = Where.by_property(DELETED).equal(True) & Where.by_property(VERSION).less_than(before)
+    return in_source(scope) & dead
+
+
+def indexed(scope: Scope, ids: Sequence[str]) -> FilterReturn:
+    """Live memories among ``ids`` that have an entry in every index that a filter of ours may go by."""
+    return Where.all_of(
+        [
+            live(scope, None)[0],
+            Where.by_id().contains_any([object_id(scope, id) for id in ids]),
+            Where.by_property(OID).contains_any([to_oid(id) for id in ids]),
+            Where.by_property(TOKENS).contains_any([presence_token("id")]),
+            *(Where.by_property(name).greater_or_equal(-LARGEST) for name in NUMBERS),
+        ]
+    )
 
 
 def narrow(condition: Condition, scope: Scope) -> Narrowed:

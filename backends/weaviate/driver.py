@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from backends.weaviate import reads, schema
 from backends.weaviate.connection import Connection
+from backends.weaviate.find import find
+from backends.weaviate.records import records
 from backends.weaviate.search import Search
 from backends.weaviate.settings import Settings
 from backends.weaviate.writes import Writer
 from memrelay.driver import Capabilities, Query
 from memrelay.filters import Filter
-from memrelay.types import Hit, Memory, Op, Outcome, Page, Scope
+from memrelay.types import Delete, Hit, Memory, Op, Outcome, Page, Scope
 
 
 class WeaviateDriver:
@@ -21,7 +23,7 @@ class WeaviateDriver:
     leaves: about 0.4 ms for each thousand vectors of 256 dimensions.
     """
 
-    capabilities = Capabilities(keyword=True, atomic_versions=False)
+    capabilities = Capabilities(keyword=True, atomic_versions=False, survives_kill=False)
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
@@ -49,8 +51,24 @@ class WeaviateDriver:
     async def search(self, scope: Scope, query: Query) -> Sequence[Hit]:
         return await Search(self._connection, scope, query).run()
 
-    async def scan(self, scope: Scope, *, cursor: str | None = None, limit: int = 1000) -> Page:
-        return await reads.scan(self._connection, scope, cursor, limit)
+    async def scan(
+        self, scope: Scope, *, since: int = 0, cursor: str | None = None, limit: int = 1000
+    ) -> Page:
+        return await reads.scan(self._connection, scope, since, cursor, limit)
+
+    async def records(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Op]:
+        return await records(self._connection, scope, ids)
+
+    async def find(
+        self, scope: Scope, filter: Filter | None, *, after: str | None = None, limit: int = 512
+    ) -> Sequence[Memory]:
+        return await find(self._connection, scope, filter, after, limit)
+
+    async def expired(self, scope: Scope, *, now: int, limit: int = 512) -> Sequence[Delete]:
+        return await reads.expired(self._connection, scope, now, limit)
+
+    async def collect(self, scope: Scope, *, before: int, limit: int = 512) -> int:
+        return await self._writer.collect(scope, before, limit)
 
     async def count(self, scope: Scope, filter: Filter | None, *, now: int) -> int:
         return await reads.count(self._connection, scope, filter, now)

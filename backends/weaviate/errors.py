@@ -3,6 +3,13 @@
 ``Unavailable``: the server refuses everybody, or cannot be reached. ``Transient``: this call may be
 repeated. ``Permanent``: repeating is useless. Weaviate reports most of its troubles, a full disk as much
 as a missing tenant, as gRPC ``UNKNOWN`` with a text: those are ``Transient``, and attempts are bounded.
+
+An object of a batch that is refused comes with a text alone. What can be wrong with a memory for good is
+found before it is sent (``objects.stored``: a vector of another dimension or beyond float32, what JSON or a
+double cannot hold) and is ``Permanent``; what is sent has only properties that we declared, of their types.
+So what the server still refuses is about its state, and ``Transient``: read-only, no room, no leader, a
+tenant that is being loaded, a property that another process is adding, a stray vector of another dimension
+that was the first of its tenant.
 """
 
 from __future__ import annotations

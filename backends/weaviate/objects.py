@@ -3,10 +3,14 @@
 An object keeps the memory's canonical JSON as it is, and beside it what Weaviate filters and sorts by.
 Strings of callers are in there as hex alone: Weaviate's ``field`` tokenization trims, and ``*`` and ``?``
 mean something to it. A tombstone is an object without vector, text and record.
+
+What others have altered is damaged: it is read as far as it can be, never raises, and is written anew by
+the next apply of its version.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +19,7 @@ from hashlib import blake2b
 from typing import Any
 
 from weaviate.classes.data import DataObject
+from weaviate.collections.classes.internal import Object
 
 from memrelay.errors import Permanent
 from memrelay.filters import METADATA, PLAIN_FIELDS, field_of, type_of
@@ -38,11 +43,17 @@ RECORD, TEXT, DIGEST = "record", "text", "digest"
 SOURCE, OID, VERSION, DELETED = "source", "oid", "version", "deleted"
 CREATED_AT, EXPIRES_AT, TOKENS = "created_at", "expires_at", "kv"
 SCALE = "scale"
-"""A power of 2 by which the stored vector is multiplied: that is exact, and changes no angle."""
+"""A power of 2 by which the stored vector is multiplied: that is exact, and changes no angle.
+
+It is another one after each write, of tombstones too, and so tells whether a write was taken."""
 SCALES = (1, 2, 4, 8)
+LONGEST = 4e37
+"""A vector of that length can be multiplied by any scale, and still be float32."""
 
 LARGEST = 2**53 - 1
 """Integers travel as doubles."""
+DAMAGED = ""
+"""What a scan gives as the digest of a memory that has lost its own: no other memory's digest."""
 NEVER = LARGEST
 """``expires_at`` of what does not expire: an absent value would make a range false."""
 
@@ -50,8 +61,10 @@ _IDENTITY = uuid.UUID("6f1d4f0e-5c43-5f0b-9d86-0f4bd1c1a7c2")
 MARKER = uuid.uuid5(_IDENTITY, "flush")
 """An object without any property in each tenant, which no query sees; see writes.py."""
 
+UUID = "uuid"
+"""Where a row has the object's own id, which is no property."""
 Row = Mapping[str, Any]
-"""The properties of an object, as far as they were asked for."""
+"""The properties of an object, as far as they were asked for; None is one that it has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +79,10 @@ class Stored:
 
     def object(self, scale: int) -> DataObject[Any, Any]:
         """What to write; the vector is another one for each ``scale``."""
-        if self.vector is None:
-            return DataObject(properties=self.properties, uuid=self.uuid)
-        vector = [scale * value for value in self.vector]
         properties = {**self.properties, SCALE: scale}
+        if self.vector is None:
+            return DataObject(properties=properties, uuid=self.uuid)
+        vector = [scale * value for value in self.vector]
         return DataObject(properties=properties, uuid=self.uuid, vector=vector)
 
     def placeholder(self, dimensions: int) -> DataObject[Any, Any]:
@@ -118,6 +131,14 @@ def from_oid(oid: str) -> str:
     return bytes.fromhex(oid[1:]).decode()
 
 
+def is_listed(row: Row) -> bool:
+    """Whether ``OID`` and ``VERSION`` can be read, without which an object has no place in a scan."""
+    try:
+        return row[VERSION] is not None and to_oid(from_oid(row[OID])) == row[OID]
+    except (ValueError, TypeError):
+        return False
+
+
 def value_token(field: str, value: object) -> str | None:
     """The token of "``field`` is or contains ``value``"; None for what no filter compares with."""
     kind = type_of(value)
@@ -159,7 +180,10 @@ def stored(scope: Scope, op: Op) -> Stored:
                 code="dimension",
             )
         properties = _common(scope, op) | _searchable(op, scope.fields)
-        return _stored(scope, op, properties, vector_from_bytes(op.vector))
+        vector = vector_from_bytes(op.vector)
+        if not math.sumprod(vector, vector) <= LONGEST**2:
+            raise ValueError("a vector that is too long, or not of numbers")
+        return _stored(scope, op, properties, vector)
     except (ValueError, TypeError) as error:
         raise Permanent(f"not a memory that can be stored: {error}", code="encoding") from error
 
@@ -217,18 +241,51 @@ def _tokens(memory: Memory, numbers: Iterable[str]) -> Iterator[str]:
         yield numbered_token(METADATA + key)
 
 
-def to_memory(scope: Scope, row: Row) -> Memory:
-    """The memory of a live object's ``RECORD`` and ``VERSION``."""
-    return memory_from_json(row[RECORD], source=scope.source, version=row[VERSION])
+def row_of(object: Object[Any, Any]) -> Row:
+    return {**object.properties, UUID: object.uuid}
+
+
+def to_memory(scope: Scope, row: Row) -> Memory | None:
+    """The memory of a live object's ``RECORD`` and ``VERSION``.
+
+    None if it is damaged beyond reading, or lies where no memory of its id does.
+    """
+    try:
+        memory = memory_from_json(row[RECORD], source=scope.source, version=row[VERSION])
+        sound = _has_types(memory) and object_id(scope, memory.id) == row[UUID]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return memory if sound else None
+
+
+def _has_types(memory: Memory) -> bool:
+    """Whether the JSON had the types that filters and clocks rely on."""
+    texts = isinstance(memory.id, str) and isinstance(memory.text, str)
+    return texts and isinstance(memory.metadata, dict) and isinstance(memory.expires_at, int | None)
 
 
 def to_vector(row: Row, stored: Iterable[float]) -> bytes:
     """The vector as it was given, of an object's ``SCALE`` and its vector."""
-    scale = row[SCALE]
+    scale = row[SCALE] or 1  # a search gives what it has
     return vector_to_bytes(value / scale for value in stored)
+
+
+def vector_of(object: Object[Any, Any]) -> Sequence[float] | None:
+    """The vector of an object that was fetched with it, as it is stored."""
+    vector: Any = object.vector.get("default")
+    return vector or None
+
+
+def is_tombstone(row: Row) -> bool:
+    """By ``DELETED`` and ``DIGEST``. A memory that is marked as deleted and has a digest is damaged."""
+    return row[DELETED] is True and row[DIGEST] is None
 
 
 def to_entry(row: Row) -> Entry:
     """The line of a scan, of ``OID``, ``VERSION``, ``DELETED`` and ``DIGEST``."""
-    digest = None if row[DELETED] else row[DIGEST]
+    digest = None if is_tombstone(row) else _digest(row)
     return Entry(from_oid(row[OID]), row[VERSION], digest)
+
+
+def _digest(row: Row) -> str:
+    return row[DIGEST] or DAMAGED if row[DELETED] is False else DAMAGED

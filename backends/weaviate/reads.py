@@ -1,4 +1,4 @@
-"""Look-ups by id, scans and counts."""
+"""Look-ups by id, scans, counts and what is expired."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 from weaviate.classes.aggregate import Metrics
 from weaviate.collections.classes.aggregate import AggregateInteger
 
-from backends.weaviate.conditions import in_source, live
+from backends.weaviate.conditions import in_source, live, overdue
 from backends.weaviate.connection import Connection
 from backends.weaviate.objects import (
     DELETED,
@@ -21,12 +21,13 @@ from backends.weaviate.objects import (
     VERSION,
     Row,
     object_id,
+    row_of,
     to_entry,
     to_memory,
 )
-from backends.weaviate.walk import START, Position, Walk
+from backends.weaviate.walk import Position, Walk
 from memrelay.filters import Filter, matches
-from memrelay.types import Memory, Page, Scope
+from memrelay.types import Delete, Memory, Page, Scope
 
 RECORDS_AT_ONCE = 250
 """So many records of 64 KiB of text stay below the size of a gRPC message, which is 100 MB."""
@@ -35,12 +36,12 @@ ENTRIES_AT_ONCE = 5000
 
 
 async def held(connection: Connection, scope: Scope, uuids: Sequence[UUID]) -> Mapping[UUID, Row]:
-    """Version, scale and kind of each object that is there, tombstones too."""
+    """What a write must know of each object that is there, tombstones too."""
     if not uuids:
         return {}
     found = await connection.call(
         connection.collection(scope).query.fetch_objects_by_ids(
-            uuids, limit=len(uuids), return_properties=[VERSION, DELETED, SCALE]
+            uuids, limit=len(uuids), return_properties=[VERSION, DELETED, DIGEST, SCALE]
         )
     )
     return {object.uuid: object.properties for object in found.objects}
@@ -56,18 +57,21 @@ async def get(connection: Connection, scope: Scope, ids: Sequence[str]) -> Mappi
                 part, limit=len(part), return_properties=[RECORD, VERSION, DELETED]
             )
         )
-        rows = [object.properties for object in found.objects]
-        return [to_memory(scope, row) for row in rows if not row[DELETED]]
+        rows = [row_of(object) for object in found.objects]
+        memories = (to_memory(scope, row) for row in rows if not row[DELETED])
+        return [memory for memory in memories if memory is not None]
 
     parts = batched({object_id(scope, id) for id in ids}, RECORDS_AT_ONCE)
     answers = await asyncio.gather(*(read(part) for part in parts))
     return {memory.id: memory for memories in answers for memory in memories}
 
 
-async def scan(connection: Connection, scope: Scope, cursor: str | None, limit: int) -> Page:
+async def scan(
+    connection: Connection, scope: Scope, since: int, cursor: str | None, limit: int
+) -> Page:
     """A page of entries in (version, id) order."""
     walk = Walk(connection, connection.collection(scope), in_source(scope), [DELETED, DIGEST])
-    position = START if cursor is None else Position.parse(cursor)
+    position = Position(since - 1) if cursor is None else Position.parse(cursor)
     rows, end = await walk.page(position, min(limit, ENTRIES_AT_ONCE))
     return Page([to_entry(row) for row in rows], None if end is None else str(end))
 
@@ -89,5 +93,22 @@ async def count(connection: Connection, scope: Scope, node: Filter | None, now: 
     total = 0
     walk = Walk(connection, collection, where, [RECORD, OID])
     async for rows in walk.pages(RECORDS_AT_ONCE):
-        total += sum(matches(node, to_memory(scope, row)) for row in rows)
+        memories = (to_memory(scope, row) for row in rows)
+        total += sum(memory is not None and matches(node, memory) for memory in memories)
     return total
+
+
+async def expired(connection: Connection, scope: Scope, now: int, limit: int) -> Sequence[Delete]:
+    """What is expired by its record too: Weaviate's own number may have been altered."""
+    walk = Walk(connection, connection.collection(scope), overdue(scope, now), [RECORD])
+    deletes: list[Delete] = []
+    async for rows in walk.pages(min(limit, RECORDS_AT_ONCE)):
+        memories = (to_memory(scope, row) for row in rows)
+        deletes += [
+            Delete(memory.id, memory.version)
+            for memory in memories
+            if memory is not None and memory.expired(now)
+        ]
+        if len(deletes) >= limit:
+            break
+    return deletes[:limit]

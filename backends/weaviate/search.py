@@ -13,7 +13,17 @@ from weaviate.collections.classes.internal import Object
 from backends.weaviate.conditions import live
 from backends.weaviate.connection import Collection, Connection
 from backends.weaviate.errors import TooLarge
-from backends.weaviate.objects import RECORD, SCALE, TEXT, VERSION, object_id, to_memory, to_vector
+from backends.weaviate.objects import (
+    RECORD,
+    SCALE,
+    TEXT,
+    UUID,
+    VERSION,
+    row_of,
+    to_memory,
+    to_vector,
+    vector_of,
+)
 from backends.weaviate.reads import RECORDS_AT_ONCE
 from backends.weaviate.walk import DEEPEST, Walk
 from memrelay.driver import Query
@@ -71,11 +81,10 @@ class Search:
         walk = Walk(self._connection, self._collection, self._where, [RECORD])
         hits: Hits = {}
         async for rows in walk.pages(RECORDS_AT_ONCE):
-            memories = [to_memory(self._scope, row) for row in rows]
             uuids = [
-                object_id(self._scope, memory.id)
-                for memory in memories
-                if matches(self._query.filter, memory)
+                row[UUID]
+                for row in rows
+                if (memory := to_memory(self._scope, row)) and matches(self._query.filter, memory)
             ]
             if uuids:
                 found = await self._fetch(
@@ -88,8 +97,8 @@ class Search:
     def _matching(self, found: Sequence[Found]) -> Hits:
         hits: Hits = {}
         for object in found:
-            memory = to_memory(self._scope, object.properties)
-            if matches(self._query.filter, memory):
+            memory = to_memory(self._scope, row_of(object))
+            if memory is not None and matches(self._query.filter, memory):
                 hits[memory.id] = Hit(memory, _score(object), _vector(object))
         return hits
 
@@ -141,5 +150,5 @@ def _score(object: Found) -> float:
 
 
 def _vector(object: Found) -> bytes | None:
-    vector: Any = object.vector.get("default")
+    vector = vector_of(object)
     return None if vector is None else to_vector(object.properties, vector)

@@ -16,7 +16,7 @@ from weaviate.classes.query import Sort
 from weaviate.collections.classes.filters import FilterReturn
 
 from backends.weaviate.connection import Collection, Connection
-from backends.weaviate.objects import OID, VERSION, Row
+from backends.weaviate.objects import OID, VERSION, Row, is_listed, row_of
 from memrelay.errors import Permanent
 
 
@@ -47,7 +47,10 @@ DEEPEST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The objects of a tenant that pass ``where``, with ``properties``, OID and VERSION."""
+    """The objects of a tenant that pass ``where``, with ``properties``, OID, VERSION and UUID.
+
+    Objects whose OID or VERSION is damaged are left out.
+    """
 
     connection: Connection
     collection: Collection
@@ -83,6 +86,13 @@ class Walk:
         rows = await self._tied(last, "", size)
         return rows, _end(rows) if rows else Position(last)
 
+    async def by_id(self, after: str, limit: int) -> list[Row]:
+        """At least ``limit`` rows if there are so many, at most DEEPEST, by id and behind ``after``.
+
+        Weaviate reads all of them that pass in order to sort by id: ask for many.
+        """
+        return await self._fetch(Where.by_property(OID).greater_than(after), OID, limit)
+
     async def _tied(self, version: int, oid: str, limit: int) -> list[Row]:
         """Rows of one version, by id, behind ``oid``."""
         same = Where.by_property(VERSION).equal(version)
@@ -101,7 +111,7 @@ class Walk:
                     return_properties=[*self.properties, OID, VERSION],
                 )
             )
-            rows = [object.properties for object in found.objects]
+            rows = [row for row in map(row_of, found.objects) if is_listed(row)]
             if len(rows) >= limit:
                 break
         return rows

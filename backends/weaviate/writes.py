@@ -2,7 +2,7 @@
 
 Within one process no two applies work on the same id at once, so the version that was read is the one
 that is replaced. Another process may write between our read and our insert; what we wrote is therefore
-read again, and written again where a lower version has taken its place. One order stays open: the other
+read again, and written again where something lower has taken its place. One order stays open: the other
 process reads before we write, writes a lower version after we looked, and has nothing to see itself.
 Leases keep two workers off one envelope; for the rest there is the recheck list, and reconcile.
 
@@ -15,23 +15,32 @@ What Weaviate 1.39 does to a batch in a crash (kill -9, measured; see weaviate#3
   again. So a vector is always written other than it was (``SCALE``), what cannot be read back is written
   once more, and a tombstone goes over a placeholder that has a vector.
 - Entries may survive without their objects: an answer that is shorter than its limit is not the last.
+
+And without room (measured on a small disk):
+
+- Above DISK_USE_READONLY_PERCENTAGE a tenant is read-only. A batch is then refused as a whole, but the
+  answer says so of its first object alone; the marker, which is a batch of one, tells. Below it Weaviate
+  takes writes again by itself, within a second: if that is between batch and marker, ``SCALE`` tells what
+  is lost.
+- A disk that is really full leaves a log that takes nothing more, room or not, until Weaviate writes its
+  memory out, a minute later by default. Until then it says so of every object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from uuid import UUID
 
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter as Where
+from weaviate.collections.classes.filters import FilterReturn
 
 from backends.weaviate import reads, schema
-from backends.weaviate.conditions import in_source
+from backends.weaviate.conditions import in_source, tombstones
 from backends.weaviate.connection import Connection
 from backends.weaviate.errors import AllRefused
 from backends.weaviate.exclusive import Exclusive
 from backends.weaviate.objects import (
-    DELETED,
     MARKER,
     OID,
     SCALE,
@@ -39,11 +48,10 @@ from backends.weaviate.objects import (
     VERSION,
     Row,
     Stored,
-    from_oid,
-    object_id,
+    is_tombstone,
     stored,
 )
-from backends.weaviate.walk import START, Walk
+from backends.weaviate.walk import DEEPEST
 from memrelay.errors import MemrelayError, Permanent, Transient, Unavailable
 from memrelay.types import APPLIED, STALE, Op, Outcome, Scope, failed
 
@@ -79,36 +87,53 @@ class Writer:
                 outcomes |= await self._apply(scope, items)
         return outcomes
 
+    async def collect(self, scope: Scope, before: int, limit: int) -> int:
+        """Tombstones that a crash brings back are there for the next collection, and harm nobody."""
+        where = tombstones(scope, before)
+        uuids = await self._some(scope, where, min(limit, DELETED_AT_ONCE))
+        if not uuids:
+            return 0
+        await self._writing.acquire(uuids)
+        with self._writing.releasing(uuids):
+            return await self._remove(scope, where, uuids)
+
     async def purge(self, scope: Scope) -> None:
         """By ids, since one deletion by source takes 10,000 objects and 5 s, which is too long a call."""
-        walk = Walk(self._connection, self._connection.collection(scope), in_source(scope), [])
-        while True:
-            rows, _ = await walk.page(START, DELETED_AT_ONCE)
-            if not rows:
-                return
-            await self._remove(scope, [object_id(scope, from_oid(row[OID])) for row in rows])
+        where = in_source(scope)
+        while uuids := await self._some(scope, where, DELETED_AT_ONCE):
+            await self._remove(scope, where, uuids)
 
     async def _apply(self, scope: Scope, items: Mapping[UUID, Stored]) -> Outcomes:
         held = await self._held(scope, items)
         outcomes: Outcomes = {}
         waiting = []
         for uuid, item in items.items():
-            if uuid in held and held[uuid][VERSION] > item.op.version:
+            if _beats(held.get(uuid), item):
                 outcomes[item.op.id] = STALE
             else:
                 waiting.append(item)
+        await self._remove_strays(
+            scope, [i for i in waiting if _version(held.get(i.uuid)) == i.op.version]
+        )
         for turn in range(ROUNDS):
             if not waiting:
                 return outcomes
-            errors = await self._write(scope, waiting, held, turn)
+            scales = {item.uuid: _scale(held.get(item.uuid), turn) for item in waiting}
+            dead = [item for item in waiting if item.vector is None]
+            await self._hold_places(
+                scope, [item for item in dead if turn > 0 or _is_dead(held.get(item.uuid))]
+            )
+            errors = await self._write(scope, waiting, scales)
             outcomes |= {item.op.id: _outcome(errors.get(item.uuid)) for item in waiting}
             written = [item for item in waiting if item.uuid not in errors]
             held = await reads.held(self._connection, scope, [item.uuid for item in written])
-            waiting = [item for item in written if _is_lower(held.get(item.uuid), item)]
-        lowered = Transient(
-            "another writer keeps putting a lower version in its place", code="race"
-        )
-        return outcomes | {item.op.id: failed(lowered) for item in waiting}
+            waiting = [
+                item
+                for item in written
+                if not _is_taken(held.get(item.uuid), item, scales[item.uuid])
+            ]
+        lost = Transient("what was written is not what is read afterwards", code="race")
+        return outcomes | {item.op.id: failed(lost) for item in waiting}
 
     async def _held(self, scope: Scope, items: Mapping[UUID, Stored]) -> Held:
         """What is there now. A server that lost its disk is given its collection and tenant again."""
@@ -120,22 +145,22 @@ class Writer:
             await schema.ensure(self._connection, scope)
             return await reads.held(self._connection, scope, list(items))
 
+    async def _hold_places(self, scope: Scope, items: Sequence[Stored]) -> None:
+        if items:
+            placeholders = [item.placeholder(scope.space.dimensions) for item in items]
+            await self._insert(scope, placeholders)
+
     async def _write(
-        self, scope: Scope, items: Sequence[Stored], held: Held, turn: int
+        self, scope: Scope, items: Sequence[Stored], scales: Mapping[UUID, int]
     ) -> Mapping[UUID, MemrelayError]:
         """Write objects in the place of what is held, and say which of them Weaviate did not take."""
-        dead = [item for item in items if item.vector is None]
-        again = [item for item in dead if turn > 0 or _is_tombstone(held.get(item.uuid))]
-        if again:
-            placeholders = [item.placeholder(scope.space.dimensions) for item in again]
-            await self._insert(scope, placeholders)
         errors: dict[UUID, MemrelayError] = {}
         for batch in _by_size(items):
-            objects = [item.object(_scale(held.get(item.uuid), turn)) for item in batch]
+            objects = [item.object(scales[item.uuid]) for item in batch]
             refused = await self._insert(scope, objects)
             errors |= {batch[index].uuid: error for index, error in refused.items()}
         marker = await self._insert(scope, [DataObject(properties={}, uuid=MARKER)])
-        return errors | {item.uuid: error for error in marker.values() for item in items}
+        return {item.uuid: error for error in marker.values() for item in items} | errors
 
     async def _insert(
         self, scope: Scope, objects: Sequence[DataObject[Row, None]]
@@ -151,30 +176,70 @@ class Writer:
             for index, refused in answer.errors.items()
         }
 
-    async def _remove(self, scope: Scope, uuids: Sequence[UUID]) -> None:
-        """One by one where the index of ids has lost some."""
+    async def _remove_strays(self, scope: Scope, items: Sequence[Stored]) -> None:
+        """Objects that say they are ``items`` and lie elsewhere, which others have put there."""
+        if not items:
+            return
+        oids = [item.properties[OID] for item in items]
+        where = in_source(scope) & Where.by_property(OID).contains_any(oids)
+        found = await self._some(scope, where, DEEPEST)
+        strays = set(found) - {item.uuid for item in items}
+        if strays:
+            await self._remove(scope, where, strays)
+
+    async def _some(self, scope: Scope, where: FilterReturn, limit: int) -> set[UUID]:
+        """At most ``limit`` objects; none only if there are none, whatever an index still knows."""
+        query = self._connection.collection(scope).query
+        for asked in (limit, DEEPEST):
+            found = await self._connection.call(
+                query.fetch_objects(filters=where, limit=asked, return_properties=[])
+            )
+            if found.objects:
+                break
+        return {object.uuid for object in found.objects[:limit]}
+
+    async def _remove(self, scope: Scope, where: FilterReturn, uuids: Set[UUID]) -> int:
+        """Those that pass ``where``; how many it were. One by one where the index of ids has lost some."""
         data = self._connection.collection(scope).data
         done = await self._connection.call(
-            data.delete_many(where=Where.by_id().contains_any(uuids))
+            data.delete_many(where=where & Where.by_id().contains_any(list(uuids)))
         )
         if done.failed:
             raise Transient(f"{done.failed} objects could not be removed", code="remove")
+        left: Set[UUID] = set()
         if done.successful < len(uuids):
-            for uuid in uuids:
+            left = uuids & await self._some(scope, where, DEEPEST)
+            for uuid in left:
                 await self._connection.call(data.delete_by_id(uuid))
+        return done.successful + len(left)
 
 
-def _is_lower(held: Row | None, item: Stored) -> bool:
-    return held is None or held[VERSION] < item.op.version
+def _version(held: Row | None) -> int:
+    """-1, which is lower than all, if nothing is there that tells."""
+    return -1 if held is None or held[VERSION] is None else held[VERSION]
 
 
-def _is_tombstone(held: Row | None) -> bool:
-    return held is not None and bool(held[DELETED])
+def _is_dead(held: Row | None) -> bool:
+    return held is not None and is_tombstone(held)
+
+
+def _beats(held: Row | None, item: Stored) -> bool:
+    """Whether what is there is newer, or the delete of the version that ``item`` is an upsert of."""
+    same = _version(held) == item.op.version
+    return _version(held) > item.op.version or (same and _is_dead(held) and item.vector is not None)
+
+
+def _is_taken(held: Row | None, item: Stored, scale: int) -> bool:
+    """Whether what is read after a write is what was written, or beats it."""
+    if held is None or _beats(held, item):
+        return held is not None
+    written = held[VERSION] == item.op.version and held[SCALE] == scale
+    return written and _is_dead(held) == (item.vector is None)
 
 
 def _scale(held: Row | None, turn: int) -> int:
     """Another one than that of ``held``, and another one each turn, for what is there but not seen."""
-    last = SCALES.index(held[SCALE]) if held is not None and held[SCALE] else -1
+    last = SCALES.index(held[SCALE]) if held is not None and held[SCALE] in SCALES else -1
     return SCALES[(last + 1 + turn) % len(SCALES)]
 
 

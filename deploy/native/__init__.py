@@ -1,4 +1,5 @@
-"""Redis and Weaviate as child processes on loopback: for ``memrelay up``, tests and fault drills.
+"""Redis, Weaviate, PostgreSQL, RabbitMQ and toxiproxy as child processes on loopback.
 
-Standard library only. Every server started here ends when the process that started it ends.
+For ``memrelay up``, tests, drills. Standard library only. Every server started here ends when the process
+that started it ends.
 """

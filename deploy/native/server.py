@@ -45,6 +45,7 @@ class Server(ABC):
     name: ClassVar[str]
     start_seconds: ClassVar[float]
     stop_seconds: ClassVar[float]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
@@ -104,11 +105,11 @@ class Server(ABC):
             raise
 
     def stop(self) -> None:
-        """An orderly end, by SIGTERM; by SIGKILL when that takes too long. Harmless when stopped."""
+        """An orderly end, by ``stop_signal``; by SIGKILL when that takes too long. Harmless when stopped."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGCONT)  # a frozen process would never see the next one
-        self._process.terminate()
+        self._process.send_signal(self.stop_signal)
         try:
             self._process.wait(self.stop_seconds)
         except subprocess.TimeoutExpired:

@@ -1,63 +1,26 @@
-"""weaviate-server, built once by the Go toolchain and kept in the user's cache."""
+"""weaviate-server, built by the Go toolchain."""
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import os
 import secrets
-import shutil
 import socket
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from deploy.native.server import Server, ServerError
+from deploy.native.golang import GoProgram
+from deploy.native.server import Server
 from memrelay.embedded.ports import free_ports
 
 VERSION = "1.39.0"
-_MODULE = f"github.com/weaviate/weaviate/cmd/weaviate-server@v{VERSION}"
+PROGRAM = GoProgram(
+    "Weaviate",
+    "github.com/weaviate/weaviate/cmd/weaviate-server",
+    VERSION,
+    takes="about 5 minutes",
+)
 _ANSWER_SECONDS = 1.0
-
-
-def cached_binary() -> Path:
-    """Where the binary is, or will be once it is built."""
-    return Path.home() / f".cache/memrelay/native/weaviate-{VERSION}/bin/weaviate-server"
-
-
-def find_weaviate_server() -> Path:
-    """The cached binary, built first when it is missing (minutes); ServerError when it cannot be."""
-    binary = cached_binary()
-    if binary.exists():
-        return binary
-    go = shutil.which("go")
-    if go is None:
-        raise ServerError("no Weaviate: without Docker it is built here, and Go is not installed")
-    binary.parent.mkdir(parents=True, exist_ok=True)
-    with (binary.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever waited here finds it built
-        if not binary.exists():
-            _build(go, binary)
-    return binary
-
-
-def _build(go: str, binary: Path) -> None:
-    """All or nothing: the binary appears by a rename, on the same file system."""
-    sys.stderr.write(f"building Weaviate {VERSION}, once: about 5 minutes on 2 cores\n")
-    with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
-        built = subprocess.run(
-            [go, "install", _MODULE],
-            cwd=scratch,
-            env=os.environ | {"GOBIN": scratch},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if built.returncode != 0:
-            raise ServerError(f"Weaviate {VERSION} could not be built:\n{built.stderr[-2000:]}")
-        (Path(scratch) / binary.name).replace(binary)
 
 
 class WeaviateServer(Server):
@@ -72,10 +35,15 @@ class WeaviateServer(Server):
     start_seconds: ClassVar[float] = 120
     stop_seconds: ClassVar[float] = 30
 
-    def __init__(self, directory: Path, port: int, grpc_port: int) -> None:
+    def __init__(
+        self, directory: Path, port: int, grpc_port: int, *, readonly_percentage: int = 0
+    ) -> None:
+        """Writes are refused above ``readonly_percentage`` of the disk, or never at 0: a laptop's disk
+        is often more than 90 % full."""
         super().__init__(directory)
         self.port = port
         self.grpc_port = grpc_port
+        self._readonly_percentage = readonly_percentage
 
     @property
     def url(self) -> str:
@@ -86,7 +54,7 @@ class WeaviateServer(Server):
 
     def _command(self) -> list[str]:
         options = ["--scheme", "http", "--host", "127.0.0.1", "--port", str(self.port)]
-        return [str(find_weaviate_server()), *options]
+        return [str(PROGRAM.find()), *options]
 
     def _settings(self) -> dict[str, str]:
         gossip, data, raft, raft_rpc = free_ports(4)
@@ -99,7 +67,7 @@ class WeaviateServer(Server):
             "GO_PROFILING_DISABLE": "true",
             "LOG_LEVEL": "error",
             "GOMAXPROCS": str(min(4, os.cpu_count() or 1)),
-            "DISK_USE_READONLY_PERCENTAGE": "0",  # a laptop's disk is often more than 90% full
+            "DISK_USE_READONLY_PERCENTAGE": str(self._readonly_percentage),
             "GRPC_PORT": str(self.grpc_port),
             "CLUSTER_HOSTNAME": "node1",
             "CLUSTER_BIND_ADDR": "127.0.0.1",
@@ -130,4 +98,4 @@ class WeaviateServer(Server):
 
 
 if __name__ == "__main__":
-    find_weaviate_server()
+    PROGRAM.find()

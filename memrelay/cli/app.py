@@ -10,7 +10,21 @@ from collections.abc import Sequence
 import typer
 
 from memrelay import __version__, exits
-from memrelay.cli import doctor, importing, jobs, memories, servers, up
+from memrelay.cli import (
+    dlq,
+    doctor,
+    drivers,
+    exporting,
+    importing,
+    jobs,
+    members,
+    memories,
+    migrating,
+    reembedding,
+    servers,
+    up,
+    verify,
+)
 from memrelay.cli.output import help_if_alone, say
 from memrelay.errors import MemrelayError, RateLimited, ServiceUnavailable, Unavailable
 
@@ -28,13 +42,22 @@ app.command()(up.up)
 app.command(context_settings=servers.PASS_ON)(servers.api)
 app.command(context_settings=servers.PASS_ON)(servers.worker)
 app.command()(doctor.doctor)
+app.command()(verify.verify)
 app.command()(memories.add)
 app.command("import")(importing.import_file)
+app.command()(exporting.export)
 app.command()(memories.search)
 app.command()(memories.get)
 app.command()(memories.rm)
 app.command()(memories.count)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(dlq.app, name="dlq")
+app.command()(drivers.drivers)
+app.command()(drivers.sync)
+app.command()(members.join)
+app.command()(members.retire)
+app.command()(migrating.migrate)
+app.command()(reembedding.reembed)
 
 
 @app.callback(invoke_without_command=True)

@@ -29,7 +29,7 @@ WAIT = 30.0
 Wait = Annotated[
     bool, typer.Option("--wait", help=f"Return once it is stored, or after {WAIT:g} s.")
 ]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", show_default=False)]
+MaybeIds = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", show_default=False)]
 
 
 def add(
@@ -109,15 +109,35 @@ def get(
 
 
 def rm(
-    ids: Ids,
+    *,
+    ids: MaybeIds = None,
+    user: User = None,
+    session: Session = None,
+    filter: Filter = None,
     source: Source = "default",
     wait: Wait = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> int:
-    """Delete memories, whether or not they are there."""
+    """Delete memories by id, whether or not they are there; or all of a user, a session or a filter."""
+    selected = any(value is not None for value in (user, session, filter))
+    if bool(ids) == selected:
+        raise typer.BadParameter("give ids, or --user, --session, --filter")
+    seconds = WAIT if wait else 0.0
     with client(url) as service:
-        accepted = service.delete_many(ids, source=source, wait=WAIT if wait else 0.0)
+        if ids:
+            accepted = service.delete_many(ids, source=source, wait=seconds)
+        else:
+            accepted = service.delete_where(
+                user_id=user,
+                session_id=session,
+                filter=json_object(filter, "--filter"),
+                source=source,
+                wait=seconds,
+            )
+    if not ids and not as_json:
+        typer.echo(f"{accepted.job.status}\t{accepted.job.id}")
+        return verdict(accepted.job) if wait else exits.OK
     return _accepted(accepted, wait, as_json)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Never
+from typing import Annotated, Any, Literal, Never
 
 import typer
 
@@ -19,9 +19,15 @@ def api() -> Never:
     _become("api", ())
 
 
-def worker(context: typer.Context) -> Never:
-    """Embed and store what was accepted; what follows is given to Celery's worker."""
-    _become("workers", context.args)
+def worker(
+    context: typer.Context,
+    lane: Annotated[
+        Literal["interactive", "bulk"] | None,
+        typer.Option(help="Work for this lane alone; bulk takes retries and upkeep along."),
+    ] = None,
+) -> Never:
+    """Embed and store what was accepted; further options are given to Celery's workers, one for each lane."""
+    _become("workers", [*([] if lane is None else ["--lane", lane]), *context.args])
 
 
 def _become(module: str, arguments: Sequence[str]) -> Never:

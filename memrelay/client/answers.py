@@ -46,8 +46,9 @@ class Job(Answer):
 
     @property
     def settled(self) -> bool:
-        """The primary holds every memory, or ``errors`` say why not."""
-        return self.primary.stored + self.primary.failed == self.total
+        """The primary has an outcome for every memory: it holds them, or the job says why not."""
+        primary = self.primary
+        return primary.stored + primary.failed + primary.needs_sync == self.total
 
 
 class JobPage(Answer):
@@ -58,10 +59,26 @@ class JobPage(Answer):
 
 
 class Accepted(Answer):
-    """A write that the service will not lose: its job, and the memories in the order of the request."""
+    """A write that the service will not lose: its job, and the memories in the order of the request.
+
+    ``version`` is that of a delete by user, session or filter: what was accepted before it is deleted.
+    """
 
     job: Job
     memories: tuple[Version, ...]
+    version: int | None = None
+
+
+class Purge(Job):
+    """The job that deletes everything of one source which was accepted before ``version``."""
+
+    version: int
+
+
+class Purged(Answer):
+    """One job for each source."""
+
+    jobs: tuple[Purge, ...]
 
 
 class StoredMemory(Answer):
@@ -100,6 +117,16 @@ class SearchAnswer(Answer):
     took_ms: float
 
 
+class MemoryPage(Answer):
+    """Memories in the order of their ids; ``cursor`` is None at the end, and only there."""
+
+    memories: tuple[StoredMemory, ...]
+    cursor: str | None
+    served_by: tuple[str, ...]
+    fallback: bool
+    behind: int | None
+
+
 class Count(Answer):
     """How many live memories a selection has."""
 
@@ -107,6 +134,233 @@ class Count(Answer):
     served_by: tuple[str, ...]
     fallback: bool
     behind: int | None
+
+
+class SourceDriver(Answer):
+    name: str
+    type: str
+
+
+class SourceInfo(Answer):
+    """A named source. ``drivers``: the first is the primary. ``query_format`` is for people and agents."""
+
+    name: str
+    default: bool
+    description: str
+    drivers: tuple[SourceDriver, ...]
+    embedding: str
+    dimensions: int
+    filterable: dict[str, str]
+    options: dict[str, Any]
+    capabilities: tuple[str, ...]
+    query_format: dict[str, Any]
+
+
+class Sources(Answer):
+    sources: tuple[SourceInfo, ...]
+
+
+class StoredKey(Answer):
+    """A key as it was stored. ``stored``: it can be read from the primary; else it will be, see ``job``."""
+
+    key: str
+    version: int
+    stored_at: AwareDatetime
+    expires_at: AwareDatetime | None
+    ttl_ms: int | None
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+    job: Job | None = None
+
+    @property
+    def stored(self) -> bool:
+        return self.job is None or self.job.settled
+
+
+class KeyEntry(StoredKey):
+    """A key with its value. ``score``: how well the value fits, where values were searched."""
+
+    value: Any
+    score: float | None = None
+
+
+class KeyEntries(Answer):
+    entries: dict[str, KeyEntry]
+
+
+class KeyResults(Answer):
+    results: tuple[KeyEntry, ...]
+
+
+class StoredKeys(Answer):
+    results: tuple[StoredKey, ...]
+    job: Job
+
+
+class DeletedKeys(Answer):
+    deleted: int
+    job: Job
+
+
+class DeletedKey(Answer):
+    key: str
+    job: Job
+
+
+class KeyCount(Answer):
+    count: int
+
+
+class KeyPage(Answer):
+    """Keys in order; ``cursor`` is None at the end."""
+
+    keys: tuple[str, ...]
+    cursor: str | None
+
+
+class DeadMemory(Answer):
+    """A look at a memory that was given up; ``text`` is the beginning of it."""
+
+    text: str
+    user_id: str | None
+    session_id: str | None
+    tags: tuple[str, ...]
+
+
+class DeadLetter(Answer):
+    """A write that ``drivers`` gave up, in the ``stage`` ``embed`` or ``store``; ``code`` is the cause.
+
+    ``memory`` is None where it was a delete.
+    """
+
+    version: int
+    id: str
+    source: str
+    stage: str
+    code: str
+    detail: str
+    drivers: tuple[str, ...]
+    attempts: int
+    died_at: AwareDatetime
+    memory: DeadMemory | None
+
+
+class DeadLetterPage(Answer):
+    """Dead letters, the newest version first; ``cursor`` is None at the end.
+
+    ``causes`` has the number of each cause, ``alarms`` why the refusals of a stage are held back.
+    """
+
+    causes: dict[str, int]
+    alarms: dict[str, str]
+    dead_letters: tuple[DeadLetter, ...]
+    cursor: str | None
+
+
+class Replayed(Answer):
+    """How many dead letters are on their road again; ``more``: there were too many for one request."""
+
+    replayed: int
+    jobs: tuple[Job, ...]
+    more: bool
+
+
+class Deleted(Answer):
+    """How many dead letters were given up for good; ``more``: there were too many for one request."""
+
+    deleted: int
+    more: bool
+
+
+class Resumed(Answer):
+    """The stages whose alarm was ended."""
+
+    resumed: tuple[str, ...]
+
+
+class Sync(Answer):
+    """One comparison of a driver with the others. ``report``: by source, what was found and repaired."""
+
+    full: bool
+    asked_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    error: str | None
+    report: dict[str, Any]
+
+
+class Member(Answer):
+    """How a driver stands in one source: ``whole``, ``away`` or ``syncing`` (it is filled before it serves),
+    or ``retired``. ``sync``: how it was filled."""
+
+    state: str
+    sync: Sync | None
+
+
+class DriverStatus(Answer):
+    """One driver. ``state``: ``serving``, ``unreachable``, ``away`` (taken out) or ``syncing``.
+
+    ``backlog``: memories that it has not applied, the oldest of them accepted ``oldest_seconds`` ago.
+    ``held``: it stays out until ``sync_driver``. ``members`` by source, those included that it has left.
+    """
+
+    name: str
+    type: str
+    sources: tuple[str, ...]
+    state: str
+    answers: bool
+    breaker: str
+    backlog: int
+    oldest_seconds: float | None
+    alarm: str | None
+    sync: Sync | None
+    held: bool = False
+    members: dict[str, Member] = {}
+
+
+class Drivers(Answer):
+    """Every driver."""
+
+    drivers: tuple[DriverStatus, ...]
+
+
+class SyncAsked(Answer):
+    """``started`` is False if one was under way already: that is ``sync``."""
+
+    name: str
+    started: bool
+    sync: Sync
+
+
+class Detached(Answer):
+    """``changed`` is False if it was out already."""
+
+    name: str
+    state: str
+    changed: bool
+
+
+class Membership(Answer):
+    """How a driver stands in a source now; ``changed`` is False if it was so already."""
+
+    name: str
+    source: str
+    state: str
+    changed: bool
+
+
+class Waiting(Answer):
+    """What is accepted and not stored in every driver yet."""
+
+    memories: int
+    bytes: int
+
+
+class Usage(Answer):
+    """What a namespace has in the service besides its stored memories."""
+
+    namespace: str
+    waiting: Waiting
+    dead_letters: int
 
 
 class Readiness(Answer):

@@ -7,12 +7,14 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, Self, overload
+from concurrent.futures import Future
+from typing import Any, Concatenate, Protocol, Self, overload
 
 from memrelay.client.client import AsyncMemrelay
+from memrelay.client.source import AsyncSource
 
 
-class _Room:
+class Room:
     """A client on an event loop in a thread of its own."""
 
     def __init__(self, open_client: Callable[[], AsyncMemrelay]) -> None:
@@ -26,8 +28,11 @@ class _Room:
             self._end()
             raise
 
+    def submit[R](self, work: Coroutine[Any, Any, R]) -> Future[R]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def run[R](self, work: Coroutine[Any, Any, R]) -> R:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self.submit(work)
         try:
             return future.result()
         except BaseException:
@@ -48,27 +53,31 @@ async def _opened(open_client: Callable[[], AsyncMemrelay]) -> AsyncMemrelay:
     return open_client()
 
 
-class blocking[**P, R]:
-    """The blocking form of a method of ``AsyncMemrelay``, with its signature and docstring."""
+class Face[T](Protocol):
+    """Something blocking that stands for a ``T`` on an event loop."""
 
-    def __init__(
-        self, method: Callable[Concatenate[AsyncMemrelay, P], Coroutine[Any, Any, R]]
-    ) -> None:
+    def _behind(self) -> tuple[Room, T]: ...
+
+
+class blocking[T, **P, R]:
+    """The blocking form of a method of a ``T``, with its signature and docstring."""
+
+    def __init__(self, method: Callable[Concatenate[T, P], Coroutine[Any, Any, R]]) -> None:
         self._method = method
         self.__doc__ = method.__doc__
 
     @overload
-    def __get__(self, client: None, owner: type[Memrelay]) -> Self: ...
+    def __get__(self, face: None, owner: type[Any]) -> Self: ...
     @overload
-    def __get__(self, client: Memrelay, owner: type[Memrelay]) -> Callable[P, R]: ...
-    def __get__(self, client: Memrelay | None, owner: type[Memrelay]) -> Self | Callable[P, R]:
-        if client is None:
+    def __get__(self, face: Face[T], owner: type[Any]) -> Callable[P, R]: ...
+    def __get__(self, face: Face[T] | None, owner: type[Any]) -> Self | Callable[P, R]:
+        if face is None:
             return self
-        room, method = client._room(), self._method
+        (room, behind), method = face._behind(), self._method
 
         @functools.wraps(method)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return room.run(method(room.client, *args, **kwargs))
+            return room.run(method(behind, *args, **kwargs))
 
         return call
 
@@ -91,19 +100,57 @@ class Memrelay:
             AsyncMemrelay, url, api_key=api_key, timeout=timeout, patience=patience
         )
         self._opening = threading.Lock()
-        self._current: _Room | None = _Room(self._open)
+        self._current: Room | None = Room(self._open)
 
     add = blocking(AsyncMemrelay.add)
     import_ndjson = blocking(AsyncMemrelay.import_ndjson)
     get = blocking(AsyncMemrelay.get)
     delete = blocking(AsyncMemrelay.delete)
     delete_many = blocking(AsyncMemrelay.delete_many)
+    delete_where = blocking(AsyncMemrelay.delete_where)
+    purge = blocking(AsyncMemrelay.purge)
     count = blocking(AsyncMemrelay.count)
+    list_memories = blocking(AsyncMemrelay.list_memories)
     search = blocking(AsyncMemrelay.search)
     job = blocking(AsyncMemrelay.job)
     wait_job = blocking(AsyncMemrelay.wait_job)
     jobs = blocking(AsyncMemrelay.jobs)
+    dead_letters = blocking(AsyncMemrelay.dead_letters)
+    replay_dead_letters = blocking(AsyncMemrelay.replay_dead_letters)
+    delete_dead_letters = blocking(AsyncMemrelay.delete_dead_letters)
+    resume = blocking(AsyncMemrelay.resume)
+    drivers = blocking(AsyncMemrelay.drivers)
+    sync_driver = blocking(AsyncMemrelay.sync_driver)
+    detach_driver = blocking(AsyncMemrelay.detach_driver)
+    sources = blocking(AsyncMemrelay.sources)
+    retire_driver = blocking(AsyncMemrelay.retire_driver)
+    join_driver = blocking(AsyncMemrelay.join_driver)
+    usage = blocking(AsyncMemrelay.usage)
     ready = blocking(AsyncMemrelay.ready)
+
+    def source(self, name: str = "default", *, namespace: str | None = None) -> Source:
+        """Keys and values in one source, in one namespace of its keys."""
+        return Source(self, name, namespace)
+
+    def run[**P, R](
+        self,
+        work: Callable[Concatenate[AsyncMemrelay, P], Coroutine[Any, Any, R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """The result of ``work``, a method of ``AsyncMemrelay`` or a function of one."""
+        room, client = self._behind()
+        return room.run(work(client, *args, **kwargs))
+
+    async def arun[**P, R](
+        self,
+        work: Callable[Concatenate[AsyncMemrelay, P], Coroutine[Any, Any, R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """``run``, awaited on whatever event loop: for what is used from several, and from none."""
+        room, client = self._behind()
+        return await asyncio.wrap_future(room.submit(work(client, *args, **kwargs)))
 
     @property
     def url(self) -> str:
@@ -121,10 +168,44 @@ class Memrelay:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _room(self) -> _Room:
+    def _behind(self) -> tuple[Room, AsyncMemrelay]:
+        room = self._room()
+        return room, room.client
+
+    def _room(self) -> Room:
         with self._opening:
             if self._current is None:
                 raise RuntimeError("this client is closed")
             if self._current.pid != os.getpid():
-                self._current = _Room(self._open)
+                self._current = Room(self._open)
             return self._current
+
+
+class Source:
+    """The methods of ``AsyncSource``, which see, for code without an event loop."""
+
+    def __init__(self, relay: Memrelay, name: str, namespace: str | None) -> None:
+        self.name = name
+        self.namespace = namespace
+        self._relay = relay
+
+    store = blocking(AsyncSource.store)
+    entry = blocking(AsyncSource.entry)
+    entries = blocking(AsyncSource.entries)
+    retrieve = blocking(AsyncSource.retrieve)
+    exists = blocking(AsyncSource.exists)
+    update = blocking(AsyncSource.update)
+    delete = blocking(AsyncSource.delete)
+    search = blocking(AsyncSource.search)
+    count = blocking(AsyncSource.count)
+    list_keys = blocking(AsyncSource.list_keys)
+    keys_page = blocking(AsyncSource.keys_page)
+    store_many = blocking(AsyncSource.store_many)
+    retrieve_many = blocking(AsyncSource.retrieve_many)
+    delete_many = blocking(AsyncSource.delete_many)
+    clear = blocking(AsyncSource.clear)
+    info = blocking(AsyncSource.info)
+
+    def _behind(self) -> tuple[Room, AsyncSource]:
+        room, client = self._relay._behind()
+        return room, client.source(self.name, namespace=self.namespace)

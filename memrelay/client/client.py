@@ -6,22 +6,36 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Required, Self, TypedDict
-from urllib.parse import quote
+from typing import Any, Literal, Required, Self, TypedDict, Unpack
 from uuid import uuid4
+
+import httpx
 
 from memrelay.client.answers import (
     Accepted,
     Count,
+    DeadLetterPage,
+    Deleted,
+    Detached,
+    Drivers,
     Job,
     JobPage,
+    Membership,
+    MemoryPage,
+    Purged,
     Readiness,
+    Replayed,
+    Resumed,
     SearchAnswer,
+    SourceInfo,
+    Sources,
     StoredMemory,
+    SyncAsked,
+    Usage,
 )
-from memrelay.client.http import Http
+from memrelay.client.http import Http, given, segment
 from memrelay.client.importing import Imported, import_lines, key_of_file, parts_of
-from memrelay.errors import InvalidInput
+from memrelay.client.source import AsyncSource
 from memrelay.jobs import JobStatus
 from memrelay.types import Lane
 
@@ -43,13 +57,25 @@ class NewMemory(TypedDict, total=False):
     vector: Sequence[float]
 
 
+class WhichDead(TypedDict, total=False):
+    """Which dead letters: everything given must hold, or ``all`` alone."""
+
+    code: str
+    driver: str
+    source: str
+    ids: Sequence[str]
+    before: datetime | str
+    after: datetime | str
+    all: bool
+
+
 class AsyncMemrelay:
     """The methods, for one event loop. ``url`` is ``MEMRELAY_URL`` unless given.
 
     Every method raises ``Unavailable`` when the service cannot be reached for ``patience`` seconds,
     and an ``ApiError`` for an answer that is an error. Writes carry an Idempotency-Key, one of ours if
     the caller gives none, so that repeating them stores nothing twice. ``timeout`` (seconds) is for
-    one request.
+    one request. ``transport``: how requests travel, as httpx has it.
     """
 
     def __init__(
@@ -59,8 +85,11 @@ class AsyncMemrelay:
         api_key: str | None = None,
         timeout: float = 30.0,
         patience: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = Http(url, api_key=api_key, timeout=timeout, patience=patience)
+        self._http = Http(
+            url, api_key=api_key, timeout=timeout, patience=patience, transport=transport
+        )
 
     @property
     def url(self) -> str:
@@ -89,9 +118,9 @@ class AsyncMemrelay:
         With ``wait`` (seconds, at most 60) it returns once the primary driver has an outcome for each,
         or when that time is over; ``job.counts`` says which.
         """
-        given = [memories] if isinstance(memories, str | Mapping) else memories
+        several = [memories] if isinstance(memories, str | Mapping) else memories
         body = {
-            "memories": [{"text": m} if isinstance(m, str) else _plain(m) for m in given],
+            "memories": [{"text": m} if isinstance(m, str) else _plain(m) for m in several],
             "source": source,
             "lane": lane,
         }
@@ -155,6 +184,44 @@ class AsyncMemrelay:
             "POST", "/v1/memories/delete", idempotency_key, wait=wait, json=body
         )
 
+    async def delete_where(
+        self,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        source: str = "default",
+        wait: float = 0.0,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """Delete every memory of which everything given holds, and which was accepted before.
+
+        Those that are not stored yet too. At least one is given; ``wait`` as in ``add``.
+        """
+        body = given(user_id=user_id, session_id=session_id, filter=filter, source=source)
+        return await self._write(
+            "POST", "/v1/memories/delete", idempotency_key, wait=wait, json=body
+        )
+
+    async def purge(
+        self,
+        namespace: str,
+        *,
+        source: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Purged:
+        """Delete everything that was accepted before, of one source or of all.
+
+        ``namespace`` is the name of the own one, so that nobody does this by accident.
+        """
+        return await self._http.fetch(
+            Purged,
+            "POST",
+            "/v1/memories/purge",
+            json=given(confirm=namespace, source=source),
+            headers={"Idempotency-Key": idempotency_key or str(uuid4())},
+        )
+
     async def count(
         self,
         *,
@@ -165,7 +232,7 @@ class AsyncMemrelay:
         source: str = "default",
     ) -> Count:
         """How many live memories there are of which everything given holds."""
-        body = _given(
+        body = given(
             user_id=user_id,
             user_ids=user_ids,
             session_id=session_id,
@@ -173,6 +240,32 @@ class AsyncMemrelay:
             source=source,
         )
         return await self._http.fetch(Count, "POST", "/v1/memories/count", json=body)
+
+    async def list_memories(
+        self,
+        *,
+        user_id: str | None = None,
+        user_ids: Sequence[str] | None = None,
+        session_id: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        source: str = "default",
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> MemoryPage:
+        """At most ``limit`` (512) live memories of which everything given holds, in the order of their ids.
+
+        ``cursor`` is that of the page before. A page may hold less than ``limit`` before the end.
+        """
+        body = given(
+            user_id=user_id,
+            user_ids=user_ids,
+            session_id=session_id,
+            filter=filter,
+            source=source,
+            cursor=cursor,
+            limit=limit,
+        )
+        return await self._http.fetch(MemoryPage, "POST", "/v1/memories/list", json=body)
 
     async def search(
         self,
@@ -187,6 +280,7 @@ class AsyncMemrelay:
         top_k: int = 10,
         offset: int = 0,
         mode: Literal["semantic", "keyword", "hybrid"] | None = None,
+        vector_weight: float | None = None,
         min_score: float | None = None,
         include: Sequence[Literal["text", "metadata", "vector"]] | None = None,
         drivers: Sequence[str] | None = None,
@@ -195,10 +289,11 @@ class AsyncMemrelay:
     ) -> SearchAnswer:
         """The best memories for ``query`` (or ``vector``) of which everything given holds.
 
-        ``after_job`` waits until that job is stored: read your writes. ``timeout`` is for the search
-        itself, in seconds.
+        With ``mode="hybrid"`` both may be given, as a source needs it whose callers bring vectors;
+        ``vector_weight`` (0 to 1) is what vectors count in it. ``after_job`` waits until that job is
+        stored: read your writes. ``timeout`` is for the search itself, in seconds.
         """
-        body = _given(
+        body = given(
             query=query,
             vector=vector,
             user_id=user_id,
@@ -209,6 +304,7 @@ class AsyncMemrelay:
             top_k=top_k,
             offset=offset,
             mode=mode,
+            vector_weight=vector_weight,
             min_score=min_score,
             include=include,
             drivers=drivers,
@@ -222,7 +318,7 @@ class AsyncMemrelay:
     async def job(self, id: str, *, wait: float = 0.0) -> Job:
         """A job as it is now, or with ``wait`` (seconds, at most 60) once it has ended if that is sooner."""
         return await self._http.fetch(
-            Job, "GET", f"/v1/jobs/{_quoted(id)}", params={"wait": f"{wait:g}"}, wait=wait
+            Job, "GET", f"/v1/jobs/{segment(id)}", params={"wait": f"{wait:g}"}, wait=wait
         )
 
     async def wait_job(self, id: str, *, timeout: float = 60.0) -> Job:
@@ -238,8 +334,84 @@ class AsyncMemrelay:
         self, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 20
     ) -> JobPage:
         """Jobs, newest first; ``cursor`` is that of the page before."""
-        params = _given(status=status, cursor=cursor, limit=limit)
+        params = given(status=status, cursor=cursor, limit=limit)
         return await self._http.fetch(JobPage, "GET", "/v1/jobs", params=params)
+
+    async def dead_letters(
+        self,
+        *,
+        code: str | None = None,
+        driver: str | None = None,
+        source: str | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
+    ) -> DeadLetterPage:
+        """Memories that were given up, and why; ``cursor`` is that of the page before."""
+        params = given(code=code, driver=driver, source=source, cursor=cursor, limit=limit)
+        return await self._http.fetch(DeadLetterPage, "GET", "/v1/dead-letters", params=params)
+
+    async def replay_dead_letters(self, **which: Unpack[WhichDead]) -> Replayed:
+        """Put dead letters on their road again, under their own versions."""
+        return await self._http.fetch(
+            Replayed, "POST", "/v1/dead-letters/replay", json=_plain(which)
+        )
+
+    async def delete_dead_letters(self, **which: Unpack[WhichDead]) -> Deleted:
+        """Give dead letters up for good."""
+        return await self._http.fetch(
+            Deleted, "POST", "/v1/dead-letters/delete", json=_plain(which)
+        )
+
+    async def resume(self, stage: str | None = None) -> Resumed:
+        """End the alarm of a stage, or all: what it refuses becomes dead letters again."""
+        return await self._http.fetch(
+            Resumed, "POST", "/v1/dead-letters/resume", json=given(stage=stage)
+        )
+
+    async def drivers(self) -> Drivers:
+        """Every driver: whether it serves, what waits for it, its last sync."""
+        return await self._http.fetch(Drivers, "GET", "/v1/drivers")
+
+    async def sync_driver(self, name: str, *, full: bool = False) -> SyncAsked:
+        """Have a driver compared with the others and repaired; ``full`` checks every record.
+
+        One that was taken out is brought back. ``drivers`` says when that has ended, and what was found.
+        """
+        place = f"/v1/drivers/{segment(name)}/sync"
+        return await self._http.fetch(SyncAsked, "POST", place, json={"full": full})
+
+    async def detach_driver(self, name: str) -> Detached:
+        """Take a driver out until ``sync_driver`` is asked for it."""
+        place = f"/v1/drivers/{segment(name)}/detach"
+        return await self._http.fetch(Detached, "POST", place, json={})
+
+    async def retire_driver(self, name: str, *, source: str = "default") -> Membership:
+        """Let a driver go from a source; ``Conflict`` while no other driver of it has everything."""
+        place = f"/v1/drivers/{segment(name)}/retire"
+        return await self._http.fetch(Membership, "POST", place, json={"source": source})
+
+    async def join_driver(
+        self, name: str, *, source: str = "default", empty: bool = False
+    ) -> Membership:
+        """Let a driver into a source, or back: it is filled from the others, then it serves.
+
+        ``empty``: what it has of the source is removed first; so it is, unasked, of one that was retired.
+        """
+        place = f"/v1/drivers/{segment(name)}/join"
+        body = {"source": source, "empty": empty}
+        return await self._http.fetch(Membership, "POST", place, json=body)
+
+    async def sources(self) -> tuple[SourceInfo, ...]:
+        """Every source: what it is for, its drivers, and what can be asked of it."""
+        return (await self._http.fetch(Sources, "GET", "/v1/sources")).sources
+
+    def source(self, name: str = "default", *, namespace: str | None = None) -> AsyncSource:
+        """Keys and values in one source, in one namespace of its keys."""
+        return AsyncSource(self._http, name, namespace)
+
+    async def usage(self) -> Usage:
+        """What of the namespace waits to be stored, and what was given up."""
+        return await self._http.fetch(Usage, "GET", "/v1/usage")
 
     async def ready(self) -> Readiness:
         """What the service can do now. Asked once: ``Unavailable`` at once if it cannot be reached."""
@@ -267,20 +439,8 @@ class AsyncMemrelay:
         )
 
 
-def _quoted(id: str) -> str:
-    """``id`` as one segment of a path; dots too, so that no one takes ``..`` for a step up."""
-    if not id:
-        raise InvalidInput("an id is not empty", pointer="/id")
-    return quote(id, safe="").replace(".", "%2E")
-
-
 def _place(id: str) -> str:
-    return f"/v1/memories/{_quoted(id)}"
-
-
-def _given(**fields: Any) -> dict[str, Any]:
-    """Without what the caller left out, so that the service's own defaults hold."""
-    return {name: value for name, value in fields.items() if value is not None}
+    return f"/v1/memories/{segment(id)}"
 
 
 def _plain(memory: Mapping[str, Any]) -> dict[str, Any]:

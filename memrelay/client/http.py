@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from memrelay.errors import (
     ConfigError,
     Conflict,
     Denied,
+    InvalidInput,
     InvalidRequest,
     NotFound,
     RateLimited,
@@ -59,11 +61,17 @@ class Http:
     """One pool of connections, for one event loop.
 
     ``timeout``: seconds without a byte after which a request counts as failed. ``patience``: seconds
-    after which a call is not repeated any more.
+    after which a call is not repeated any more. ``transport``: how requests travel, as httpx has it.
     """
 
     def __init__(
-        self, url: str | None, *, api_key: str | None, timeout: float, patience: float
+        self,
+        url: str | None,
+        *,
+        api_key: str | None,
+        timeout: float,
+        patience: float,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = _checked(url or os.environ.get("MEMRELAY_URL") or DEFAULT_URL)
         self.patience = patience
@@ -75,6 +83,7 @@ class Http:
             headers={"User-Agent": f"memrelay/{__version__}"}
             | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=timeout,
+            transport=transport,
             verify=self.url.startswith(
                 "https:"
             ),  # else loading the certificates is 0.2 s for nothing
@@ -170,6 +179,18 @@ def api_error(
 ) -> ApiError:
     """The error of a status: its class decides what happens next."""
     return _KINDS.get(status, ApiError)(status, problem, retry_after=retry_after)
+
+
+def segment(id: str) -> str:
+    """``id`` as one segment of a path; dots too, so that no one takes ``..`` for a step up."""
+    if not id:
+        raise InvalidInput("an id is not empty", pointer="/id")
+    return quote(id, safe="").replace(".", "%2E")
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """Without what the caller left out, so that the service's own defaults hold."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _checked(url: str) -> str:

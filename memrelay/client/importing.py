@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
 
-from memrelay.client.http import Http, api_error
-from memrelay.errors import InvalidInput, ServiceUnavailable
+from memrelay.client.http import BACKOFF, Http, api_error
+from memrelay.errors import ApiError, InvalidInput, RateLimited, ServiceUnavailable, Transient
 
 PART_LINES = 5000
 PART_BYTES = 4 << 20
 MOST_REFUSALS = 100
+_random = Random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +76,47 @@ async def import_lines(
     done = Imported(line=from_line - 1)
     while (part := await asyncio.to_thread(next, parts, None)) is not None:
         if part.first + part.count > from_line:
-            response = await http.request(
-                "POST",
-                "/v1/memories/import",
-                params={"source": source, "first_line": part.first, "from_line": from_line},
-                content=part.body,
-                headers={"Idempotency-Key": key, "Content-Type": "application/x-ndjson"},
-                check=_check_summary,
-            )
-            _add(done, response)
+            await _send(http, part, done, source=source, key=key)
             done.line = part.first + part.count - 1
         done.read += len(part.body)
         if progress is not None:
             progress(done)
     return done
+
+
+async def _send(http: Http, part: Part, done: Imported, *, source: str, key: str) -> None:
+    """Send the lines of a part that come after ``done.line``.
+
+    When the service takes some of them only, because it is full or loses its journal, it is sent the
+    rest later: ``patience`` begins anew with each line that is taken.
+    """
+    attempt, deadline = 1, time.monotonic() + http.patience
+    while True:
+        response = await http.request(
+            "POST",
+            "/v1/memories/import",
+            params={"source": source, "first_line": part.first, "from_line": done.line + 1},
+            content=part.body,
+            headers={"Idempotency-Key": key, "Content-Type": "application/x-ndjson"},
+            check=_check_whole,
+        )
+        error = _error(response)
+        if error is None:
+            _add(done, response)
+            return
+        reached = _reached(response)
+        if reached > done.line:
+            _add(done, response)
+            done.line = reached
+            attempt, deadline = 1, time.monotonic() + http.patience
+        if not isinstance(error, RateLimited | ServiceUnavailable):
+            raise error
+        asked = Transient(str(error), retry_after=error.retry_after)
+        delay = BACKOFF.delay(attempt, asked, _random)
+        if time.monotonic() + delay > deadline:
+            raise error
+        attempt += 1
+        await asyncio.sleep(delay)
 
 
 def parts_of(lines: Path | Iterable[str | bytes]) -> Iterator[Part]:
@@ -118,13 +148,18 @@ def _line(line: str | bytes) -> bytes:
     return text + b"\n"
 
 
-def _check_summary(response: httpx.Response) -> None:
-    """An import that ended early is an error like any other, although its status was 200."""
-    summary = _summary(response)
-    if summary is None:
+def _check_whole(response: httpx.Response) -> None:
+    if _summary(response) is None:
         raise ServiceUnavailable(503, {"code": "cut_short", "detail": "The answer was cut short."})
-    if error := summary.get("error"):
-        raise api_error(int(error.get("status", 500)), dict(error))
+
+
+def _error(response: httpx.Response) -> ApiError | None:
+    """An import that ended early is an error like any other, although its status was 200."""
+    error = (_summary(response) or {}).get("error")
+    if not error:
+        return None
+    status = int(error.get("status", 500))
+    return api_error(status, dict(error), retry_after=error.get("retry_after"))
 
 
 def _summary(response: httpx.Response) -> Mapping[str, Any] | None:
@@ -134,6 +169,11 @@ def _summary(response: httpx.Response) -> Mapping[str, Any] | None:
     except (ValueError, KeyError, TypeError):
         return None
     return summary if isinstance(summary, dict) else None
+
+
+def _reached(response: httpx.Response) -> int:
+    """The last line that an import took or refused before it ended early; 0 if it does not say."""
+    return int((_summary(response) or {}).get("from_line", 1)) - 1
 
 
 def _add(done: Imported, response: httpx.Response) -> None:

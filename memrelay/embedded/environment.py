@@ -9,10 +9,9 @@ from pathlib import Path
 
 from memrelay.embedded.ports import free_port, is_free
 from memrelay.errors import ConfigError
-from memrelay.settings import CONFIG_FILE
+from memrelay.settings import CONFIG_FILE, seed_drivers
 
 JOURNAL_DB, BROKER_DB, DRIVER_DB = 0, 1, 2
-SEED_URLS = ("REDIS_URL", "WEAVIATE_URL")
 
 
 def stack_environment(data: Path, redis_port: int) -> dict[str, str]:
@@ -70,6 +69,6 @@ def _named() -> set[str]:
     for variable in os.environ:
         if variable.upper().startswith(prefix):
             named.add(variable.upper().removeprefix(prefix).partition("__")[0].lower())
-        elif variable in SEED_URLS and not path.is_file():
-            named.add("drivers")
+    if seed_drivers() and not path.is_file():
+        named.add("drivers")
     return named

@@ -20,13 +20,18 @@ def leashed(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
-def main() -> None:
-    """SIGTERM when the parent's forking thread ends, then exec; exit if the parent is gone already."""
-    parent, *command = sys.argv[1:]
+def tie(parent: int) -> None:
+    """SIGTERM for this process when its parent's forking thread ends; exit if the parent is gone already."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-    if os.getppid() != int(parent):
+    if os.getppid() != parent:
         sys.exit("the process that asked for this server is gone")
+
+
+def main() -> None:
+    """Tie ourselves to the parent, then exec."""
+    parent, *command = sys.argv[1:]
+    tie(int(parent))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would pass that on
     os.execv(command[0], command)
 

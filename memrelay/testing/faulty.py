@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from memrelay.driver import Driver, Query
 from memrelay.errors import MemrelayError
 from memrelay.filters import Filter
-from memrelay.types import Hit, Memory, Op, Outcome, Page, Scope, failed
+from memrelay.types import Delete, Hit, Memory, Op, Outcome, Page, Scope, failed
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -102,9 +102,31 @@ class FaultyDriver:
     async def search(self, scope: Scope, query: Query) -> Sequence[Hit]:
         return await self._befall("search", lambda: self._inner.search(scope, query))
 
-    async def scan(self, scope: Scope, *, cursor: str | None = None, limit: int = 1000) -> Page:
+    async def scan(
+        self, scope: Scope, *, since: int = 0, cursor: str | None = None, limit: int = 1000
+    ) -> Page:
         return await self._befall(
-            "scan", lambda: self._inner.scan(scope, cursor=cursor, limit=limit)
+            "scan", lambda: self._inner.scan(scope, since=since, cursor=cursor, limit=limit)
+        )
+
+    async def records(self, scope: Scope, ids: Sequence[str]) -> Mapping[str, Op]:
+        return await self._befall("records", lambda: self._inner.records(scope, ids))
+
+    async def find(
+        self, scope: Scope, filter: Filter | None, *, after: str | None = None, limit: int = 512
+    ) -> Sequence[Memory]:
+        return await self._befall(
+            "find", lambda: self._inner.find(scope, filter, after=after, limit=limit)
+        )
+
+    async def expired(self, scope: Scope, *, now: int, limit: int = 512) -> Sequence[Delete]:
+        return await self._befall(
+            "expired", lambda: self._inner.expired(scope, now=now, limit=limit)
+        )
+
+    async def collect(self, scope: Scope, *, before: int, limit: int = 512) -> int:
+        return await self._befall(
+            "collect", lambda: self._inner.collect(scope, before=before, limit=limit)
         )
 
     async def count(self, scope: Scope, filter: Filter | None, *, now: int) -> int:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from backends.sqlite import create
-from memrelay.driver import Driver
+from memrelay.driver import Driver, Query
 from memrelay.errors import Permanent, Transient, Unavailable
 from memrelay.testing.conformance import DriverConformance
 from memrelay.testing.faulty import NO_FAULT, Fault, FaultyDriver, scripted, seeded
-from memrelay.testing.samples import NOW, SPACE, upsert, upserts
+from memrelay.testing.samples import NOW, SPACE, upsert, upserts, vector
 from memrelay.types import APPLIED, Scope
 
 SCOPE = Scope(namespace="tests", source="default", space=SPACE)
@@ -41,6 +42,41 @@ async def test_a_fault_befalls_one_call_and_the_next_one_works(faulty: FaultyDri
     assert await faulty.count(SCOPE, None, now=NOW) == 0
     assert await faulty.apply(SCOPE, [upsert("a")]) == {"a": APPLIED}
     assert faulty.calls["apply"] == 2
+
+
+CALLS: dict[str, Callable[[Driver], Awaitable[object]]] = {
+    "open": lambda driver: driver.open(),
+    "close": lambda driver: driver.close(),
+    "ping": lambda driver: driver.ping(),
+    "ensure": lambda driver: driver.ensure(SCOPE),
+    "apply": lambda driver: driver.apply(SCOPE, []),
+    "get": lambda driver: driver.get(SCOPE, ["a"]),
+    "search": lambda driver: driver.search(
+        SCOPE, Query(mode="semantic", vector=vector(1), top_k=1, now=NOW)
+    ),
+    "scan": lambda driver: driver.scan(SCOPE),
+    "records": lambda driver: driver.records(SCOPE, ["a"]),
+    "find": lambda driver: driver.find(SCOPE, None),
+    "expired": lambda driver: driver.expired(SCOPE, now=NOW),
+    "collect": lambda driver: driver.collect(SCOPE, before=1),
+    "count": lambda driver: driver.count(SCOPE, None, now=NOW),
+    "purge": lambda driver: driver.purge(SCOPE),
+}
+
+
+def test_every_call_of_the_contract_can_fail() -> None:
+    contract = {name for name, value in vars(Driver).items() if inspect.iscoroutinefunction(value)}
+    assert contract == CALLS.keys()
+
+
+@pytest.mark.parametrize("method", CALLS)
+async def test_a_call_fails_as_scheduled_and_then_works(faulty: FaultyDriver, method: str) -> None:
+    faulty.schedule = scripted({method: [Fault(error=Transient("scheduled"))]})
+    before = faulty.calls[method]
+    with pytest.raises(Transient, match="scheduled"):
+        await CALLS[method](faulty)
+    await CALLS[method](faulty)
+    assert faulty.calls[method] == before + 2
 
 
 async def test_a_lost_answer_hides_that_the_ops_were_applied(faulty: FaultyDriver) -> None:

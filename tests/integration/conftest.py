@@ -1,19 +1,28 @@
 """One running memrelay for every test of the HTTP surface: use ids, users and keys of your own in it.
 
 Sources: ``default`` (Redis, replica in SQLite), ``vectors`` (the same, callers bring 8 dimensions) and
-``plain`` (Redis alone, so no keywords).
+``plain`` (Redis alone, so no keywords). Fault tests have a rig of their own each.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from api.app import create, open_state
+from deploy.native.rabbitmq import RabbitMQServer
+from deploy.native.redis import RedisServer
+from deploy.native.server import Server
+from memrelay.settings import load_settings
+from tests.rig import Rig
 from tests.service import Service, settings_env
 
 SOURCES = {
@@ -27,6 +36,7 @@ SOURCES = {
 PROBLEM = {"type", "title", "status", "code", "detail", "request_id"}
 
 type Remember = Callable[..., dict[str, Any]]
+type Opened = Callable[..., AbstractAsyncContextManager[FastAPI]]
 type Refused = Callable[..., dict[str, Any]]
 
 
@@ -47,6 +57,21 @@ def service(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def http(service: Service) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=service.url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+def opened(service: Service, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """Opens the application of the running service once more, in this process, with other settings."""
+    for name, value in service.env.items():
+        if name.startswith("MEMRELAY_"):
+            monkeypatch.setenv(name, value)
+
+    @asynccontextmanager
+    async def open_app(**settings: Any) -> AsyncIterator[FastAPI]:
+        async with open_state(load_settings().model_copy(update=settings)) as state:
+            yield create(state)
+
+    return open_app
 
 
 @pytest.fixture
@@ -86,3 +111,41 @@ def refused() -> Refused:
         return problem
 
     return check
+
+
+@pytest.fixture
+def make_rig(
+    tmp_path: Path, redis_server_factory: Callable[..., RedisServer]
+) -> Iterator[Callable[..., Rig]]:
+    """Makes a rig that is not started; options as Rig's."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> Rig:
+            rig = Rig(tmp_path, redis_server_factory, **options)
+            stack.callback(rig.close)
+            return rig
+
+        yield make
+
+
+@pytest.fixture
+def broker(
+    request: pytest.FixtureRequest,
+    redis_server_factory: Callable[..., RedisServer],
+    rabbitmq_server_factory: Callable[[], RabbitMQServer],
+) -> Server:
+    """The rig's: ``redis``, unless the test says ``rabbitmq``."""
+    if getattr(request, "param", "redis") == "rabbitmq":
+        return rabbitmq_server_factory()
+    return redis_server_factory()
+
+
+@pytest.fixture
+def unstarted(make_rig: Callable[..., Rig], broker: Server) -> Rig:
+    """A rig with two Redis stores; a test may change how its service is started."""
+    return make_rig(broker=broker)
+
+
+@pytest.fixture
+def rig(unstarted: Rig) -> Rig:
+    return unstarted.start()

@@ -20,6 +20,7 @@ import pytest
 
 from memrelay import exits
 from memrelay.embedded.ports import free_port, is_free
+from memrelay.settings import SEED_NAMES
 from tests.service import Service
 
 COMMAND = [sys.executable, "-m", "memrelay.cli"]
@@ -32,7 +33,7 @@ type Memrelay = Callable[..., subprocess.CompletedProcess[str]]
 
 def _environment(directory: Path, **own: str) -> dict[str, str]:
     """Ours without any setting, and with the user's state in ``directory``."""
-    hidden = ("MEMRELAY_", "REDIS_URL", "WEAVIATE_URL")
+    hidden = ("MEMRELAY_", *SEED_NAMES)
     clean = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
     return clean | {"XDG_STATE_HOME": str(directory / "state")} | own
 

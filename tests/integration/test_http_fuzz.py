@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 EXAMPLES = 75
-ROUTES = ("/v1/memories", "/v1/search", "/v1/memories/count", "/v1/memories/delete")
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
@@ -57,11 +56,26 @@ SEARCHES = st.fixed_dictionaries(
         "timeout": st.floats(0.1, 2),
     },
 )
+QUERIES = TEXT | st.fixed_dictionaries(
+    {}, optional={"query": TEXT, "pattern": TEXT, "filter": FILTERS}
+)
+VALUES = st.fixed_dictionaries(
+    {"key": st.text("ab:*é", min_size=1, max_size=8) | TEXT, "value": st.integers(0, 9) | JSON},
+    optional={
+        "ttl_ms": st.integers(-1, 2**60),
+        "tags": st.lists(TEXT, max_size=3),
+        "metadata": st.dictionaries(TEXT, JSON, max_size=3),
+        "overwrite": st.booleans(),
+    },
+)
 SHAPED = {
     "/v1/memories": st.fixed_dictionaries({"memories": st.lists(MEMORIES, max_size=3)}),
     "/v1/search": SEARCHES,
     "/v1/memories/count": st.fixed_dictionaries({"filter": FILTERS}),
     "/v1/memories/delete": st.fixed_dictionaries({"ids": st.lists(TEXT, max_size=3)}),
+    "/v1/sources/_/batch": st.fixed_dictionaries({"store": st.lists(VALUES, max_size=3)}),
+    "/v1/sources/_/search": st.fixed_dictionaries({"query": QUERIES}, optional={"namespace": TEXT}),
+    "/v1/sources/_/count": st.fixed_dictionaries({"query": QUERIES}, optional={"namespace": TEXT}),
 }
 
 
@@ -76,7 +90,7 @@ def bodies(draw: st.DrawFn, path: str) -> Any:
     return changed
 
 
-@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("path", SHAPED)
 def test_no_body_makes_the_service_fail(http: httpx.Client, path: str) -> None:
     answered: set[int] = set()
 

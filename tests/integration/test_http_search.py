@@ -228,6 +228,25 @@ def test_query_is_text_and_no_language(
         assert set(hits) <= set(five)
 
 
+def test_a_source_whose_callers_bring_vectors_is_searched_by_both(
+    http: httpx.Client, user: str, remember: Remember
+) -> None:
+    near, far = [1.0, *[0.01] * 7], [-1.0, *[0.01] * 7]
+    remember(
+        [
+            {"id": f"{user}-near", "text": "nothing", "user_id": user, "vector": near},
+            {"id": f"{user}-far", "text": "the harbour", "user_id": user, "vector": far},
+        ],
+        source="vectors",
+    )
+    asked = {"query": "harbour", "vector": near, "user_id": user, "source": "vectors"}
+    for weight, best in ((1.0, "near"), (0.0, "far"), (None, "far")):
+        given = {} if weight is None else {"vector_weight": weight}
+        answer = search(http, **asked, mode="hybrid", **given)
+        assert ids(answer)[0] == f"{user}-{best}"
+        assert (answer["mode"], answer["served_by"]) == ("hybrid", ["redis", "sqlite"])
+
+
 def test_search_of_nothing_is_an_empty_answer(http: httpx.Client, user: str) -> None:
     answer = search(http, query="anything", user_id=user)
     assert answer["hits"] == []

@@ -14,7 +14,7 @@ from api.app import create, open_state
 from memrelay.settings import load_settings
 from tests.service import Service
 
-REDIRECTS_AND_DOCS = {"/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"}
+OTHERS = {"/docs", "/docs/oauth2-redirect", "/mcp", "/openapi.json", "/redoc"}
 
 
 @pytest.fixture
@@ -104,4 +104,4 @@ async def test_served_routes_are_the_described_ones(app: FastAPI) -> None:
         for method in operations
     }
     assert served == described
-    assert others == REDIRECTS_AND_DOCS
+    assert others == OTHERS

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from backends.journal import (
+    Changed,
     Claim,
     DriverResult,
     Entered,
@@ -26,6 +28,7 @@ from backends.journal.jobs import IMPORT_PREFIX, add_to_import, list_jobs, read_
 from backends.journal.journal import PREFIX
 from deploy.native.redis import RedisServer
 from memrelay.batching import pack
+from memrelay.errors import Unavailable
 from memrelay.jobs import JobId
 
 QUEUE = "deliver.interactive"
@@ -62,11 +65,18 @@ def unit(
         source=source,
         queue=QUEUE,
         drivers=drivers,
-        drafts=pack([[put(id) for id in ids] for ids in requests]),
+        drafts=pack([([put(id) for id in ids], (), ()) for ids in requests]),
         key=key,
         body_hash=body_hash,
         answer=b"answer" if key else b"",
     )
+
+
+def noting(ids: Sequence[str], expects: Mapping[str, int] | None = None, **options: Any) -> Unit:
+    """One request whose ids are noted."""
+    made = unit([], **options)
+    drafts = pack([([put(id) for id in ids], (), ids)])
+    return replace(made, drafts=drafts, expects=expects or {})
 
 
 async def enter(journal: Journal, *units: Unit) -> list[int]:
@@ -86,6 +96,10 @@ async def due(journal: Journal) -> dict[str, float]:
     return {member.decode(): score for member, score in rows}
 
 
+async def behind(journal: Journal, drivers: Sequence[str]) -> dict[str, int]:
+    return {name: (await journal.hidden("ns", "default", name)).behind for name in drivers}
+
+
 def applied(eid: int, driver: str = "redis") -> Settlement:
     return Settlement(eid=eid, results=[DriverResult(driver=driver, outcomes="a")])
 
@@ -96,7 +110,7 @@ async def test_accepted_memories_are_claimed_settled_and_their_job_says_stored(
     [first] = await enter(journal, unit([["a", "b"]]))
     claimed = await claim(journal)
     assert [write.id for write in claimed.envelopes[0].writes] == ["a", "b"]
-    assert await journal.settle(claimed, [applied(first)]) == []
+    assert (await journal.settle(claimed, [applied(first)])).lost == []
     job = await read_job(journal, "ns", str(JobId(first, 2)))
     assert job is not None
     assert (job.status, job.counts["redis"].stored) == ("stored", 2)
@@ -189,9 +203,9 @@ async def test_a_frozen_worker_cannot_settle_what_another_took(
     await asyncio.sleep(0.25)
     sweeper.sweep("s", gate_ms=1)
     other = await claim(journal, "other")
-    assert await journal.settle(frozen, [applied(first)]) == [first]
+    assert (await journal.settle(frozen, [applied(first)])).lost == [first]
     assert await due(journal) != {}, "still open"
-    assert await journal.settle(other, [applied(first)]) == []
+    assert (await journal.settle(other, [applied(first)])).lost == []
     assert await due(journal) == {}
 
 
@@ -324,16 +338,30 @@ async def test_success_is_kept_an_hour_failure_a_week_and_the_body_ten_seconds(
     assert 0 < ttl[f"b:{good}"] <= 10_000
 
 
+async def test_what_has_ended_is_kept_up_to_a_bound(
+    journal: Journal, sweeper: ThreadJournal
+) -> None:
+    firsts = await enter(journal, *[unit([[str(number)]]) for number in range(4)])
+    for token in "abcd":
+        claimed = await journal.claim(QUEUE, token)
+        if claimed is not None:
+            await journal.settle(claimed, [applied(eid) for eid in claimed.eids])
+    sweeper.sweep("s", gate_ms=1, kept=2)
+    known = [await read_job(journal, "ns", str(JobId(first, 1))) is not None for first in firsts]
+    assert known == [False, False, True, True]
+    assert not await journal.client.exists(f"{PREFIX}e:{firsts[0]}")
+
+
 async def test_the_backlog_counts_what_a_driver_has_not_applied(journal: Journal) -> None:
     drivers = ("redis", "weaviate")
     [first] = await enter(journal, unit([["a", "b"]], drivers=drivers))
-    assert await journal.backlog("ns", "default", drivers) == {"redis": 2, "weaviate": 2}
+    assert await behind(journal, drivers) == {"redis": 2, "weaviate": 2}
     results = [
         DriverResult(driver="redis", outcomes="a"),
         DriverResult(driver="weaviate", later_ms=60_000),
     ]
     await journal.settle(await claim(journal), [Settlement(eid=first, results=results)])
-    assert await journal.backlog("ns", "default", drivers) == {"redis": 0, "weaviate": 2}
+    assert await behind(journal, drivers) == {"redis": 0, "weaviate": 2}
 
 
 async def test_a_repeated_idempotency_key_gets_the_first_answer(journal: Journal) -> None:
@@ -379,6 +407,21 @@ async def test_sweeping_an_entry_scores_it_anew(journal: Journal, sweeper: Threa
     )
 
 
+async def test_a_connection_that_closes_under_a_write_is_a_journal_that_is_away(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop raises RuntimeError then; a link that is cut does it once in some ten thousand requests."""
+    await journal.ping()
+
+    def closed(self: asyncio.StreamWriter, data: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+    with monkeypatch.context() as patched, pytest.raises(Unavailable):
+        patched.setattr(asyncio.StreamWriter, "writelines", closed)
+        await journal.ping()
+    await journal.ping()
+
+
 async def test_the_first_calls_after_a_restart_of_the_journal_succeed(
     redis_server_factory: Callable[..., RedisServer],
 ) -> None:
@@ -394,3 +437,58 @@ async def test_the_first_calls_after_a_restart_of_the_journal_succeed(
     assert thread.sweep("after", gate_ms=1) is not None
     thread.close()
     await journal.close()
+
+
+async def test_write_that_expects_another_version_is_not_entered(journal: Journal) -> None:
+    [first] = await enter(journal, noting(["a", "b"], {"a": 0, "b": 0}))
+    assert await journal.noted("ns", "default", ["a", "b", "c"]) == {
+        "a": first,
+        "b": first + 1,
+        "c": 0,
+    }
+    for expects in ({"a": 0}, {"a": first, "b": first}, {"c": 1}, {"c": -1}):
+        [answer] = await journal.append([noting(["a"], expects)])
+        assert isinstance(answer, Changed), expects
+    assert await journal.noted("ns", "default", ["a"]) == {"a": first}
+    [second] = await enter(journal, noting(["a"], {"a": first, "b": first + 1}))
+    assert await journal.noted("ns", "default", ["a"]) == {"a": second}
+    other = noting(["a"], {"a": 0}, source="docs"), noting(["a"], {"a": 0}, namespace="other")
+    await enter(journal, *other)
+
+
+async def test_repeated_request_is_answered_whatever_it_expects(journal: Journal) -> None:
+    once = noting(["a"], {"a": 0}, key="k", body_hash="h")
+    first, again = await journal.append([once, once])
+    assert isinstance(first, Entered)
+    assert again == Entered(first.first, b"answer")
+
+
+async def test_version_is_noted_until_a_minute_after_its_envelope_has_ended(
+    journal: Journal,
+) -> None:
+    [first] = await enter(journal, noting(["a", "b"], drivers=("redis", "weaviate")))
+    claimed = await claim(journal)
+    done, later = (
+        DriverResult(driver="redis", outcomes="a"),
+        DriverResult(driver="weaviate", later_ms=0),
+    )
+    await journal.settle(claimed, [Settlement(eid=first, results=[done, later])])
+    key = f"{PREFIX}last:ns|default"
+    assert await journal.client.hpttl(key, "a", "b") == [-1, -1], "weaviate has not ended it"
+    [second] = await enter(journal, noting(["b"]))
+    older = await claim(journal, "b")
+    [third] = await enter(journal, noting(["b"]))
+    await journal.settle(older, [applied(second)])
+    assert await journal.client.hpttl(key, "b") == [-1], (
+        "a write that waits is noted without an end"
+    )
+    [fourth] = await enter(journal, noting(["a", "c"]))
+    await journal.settle(await claim(journal, "c"), [applied(third), applied(fourth)])
+    [a, c] = await journal.client.hpttl(key, "a", "c")
+    assert 50_000 < a <= 60_000
+    assert 50_000 < c <= 60_000
+    noted = await journal.noted("ns", "default", ["a", "b", "c"])
+    assert noted == {"a": fourth, "b": third, "c": fourth + 1}
+    job = await read_job(journal, "ns", str(JobId(fourth + 1, 1)))
+    assert job is not None
+    assert job.status == "stored"

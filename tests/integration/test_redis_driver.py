@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,10 @@ import pytest
 import redis.exceptions
 from redis.asyncio import Redis
 
-from backends.redis import create
-from backends.redis.client import Client, Command
+from backends.redis import create, find
+from backends.redis.client import Client
 from backends.redis.driver import RedisDriver
-from backends.redis.keys import keys_of
+from backends.redis.keys import keys_of, user_partition
 from backends.redis.records import STAMP, necessary
 from backends.redis.search import GRAPH_FROM
 from backends.redis.settings import Settings
@@ -37,6 +37,7 @@ from memrelay.errors import (
 from memrelay.filters import Compare, Operator, matches, normalized, parse_filter
 from memrelay.testing.samples import NOW, SPACE, memory, upsert, upserts, vector
 from memrelay.types import Delete, Memory, Op, Scope, Space, Upsert, memory_to_json, vector_to_bytes
+from tests.redis_store import Interrupted, crash
 
 USERS = ("ann", "bob", "cat")
 
@@ -48,26 +49,6 @@ class OtherRedis(RedisServer):
 
     def _command(self) -> list[str]:
         return [*super()._command(), *self.options]
-
-
-class Interrupted(Client):
-    """A client on which something happens just before its n-th round trip."""
-
-    def __init__(self, url: str, before: int, happens: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(url)
-        self._left = before
-        self._happens = happens
-
-    async def attempt(self, commands: Sequence[Command]) -> list[Any]:
-        if commands:
-            self._left -= 1
-            if self._left == 0:
-                await self._happens()
-        return await super().attempt(commands)
-
-
-async def crash() -> None:
-    raise Unavailable("the process died here")
 
 
 @pytest.fixture
@@ -146,6 +127,15 @@ async def test_a_store_is_not_opened_under_another_layout(
             await create("redis", settings | {key: 3}).open()
 
 
+async def test_a_store_of_an_older_format_is_not_opened(
+    driver: RedisDriver, settings: dict[str, Any], redis_url: str
+) -> None:
+    async with Redis.from_url(redis_url) as client:
+        await client.hdel(f"{settings['prefix']}:layout", "format")
+    with pytest.raises(ConfigError, match="another version of memrelay"):
+        await create("redis", settings).open()
+
+
 async def test_a_server_that_is_away_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await create("redis", {"url": f"redis://127.0.0.1:{free_port()}"}).open()
@@ -215,33 +205,38 @@ async def test_what_cannot_be_stored_fails_alone(driver: RedisDriver, scope: Sco
     assert await driver.count(scope, None, now=NOW) == 1
 
 
-async def test_an_id_that_holds_another_type_fails_without_harm_to_other_partitions(
-    driver: RedisDriver, settings: dict[str, Any], scope: Scope, server: Any
+async def test_a_partition_that_refuses_writes_fails_without_harm_to_others(
+    own_server: RedisServer, scope: Scope
 ) -> None:
-    keys = keys_of(Settings(**settings), scope)
-    foreign = keys.partition(keys.home(memory("b", user_id="bob"))).vectors
-    await server.set(foreign, "not a vector set")
-    outcomes = await driver.apply(scope, [upsert("a"), upsert("b", user_id="bob")])
+    driver = create("redis", {"url": own_server.url})
+    await driver.open()
+    await driver.apply(scope, [upsert("a"), upsert("b", user_id="bob")])
+    patterns = [r"mr:*", r"{mr:*:d*", f"{{mr:*:{user_partition('ann')}*"]
+    async with Redis.from_url(own_server.url) as client:
+        await client.acl_setuser("default", enabled=True, reset_keys=True, keys=patterns)
+    outcomes = await driver.apply(
+        scope, [upsert("a", version=2), upsert("b", version=2, user_id="bob")]
+    )
     assert outcomes["a"].status == "applied"
     assert isinstance(outcomes["b"].error, Permanent)
+    await driver.close()
 
 
-async def test_a_delete_wins_over_the_upsert_of_its_own_version(
-    driver: RedisDriver, scope: Scope
+async def test_deletes_make_room_in_a_server_that_is_out_of_memory(
+    own_server: RedisServer, scope: Scope
 ) -> None:
-    ops: list[Op] = [upsert("a", version=5), Delete("a", 5), upsert("a", version=5)]
-    for op in ops:
-        assert (await driver.apply(scope, [op]))["a"].status == "applied"
-    assert await driver.get(scope, ["a"]) == {}
-    assert await ids(driver, scope, {"user_id": "ann"}) == []
-
-
-NEXT: list[tuple[Op, dict[str, list[str]]]] = [
-    (upsert("a", version=2, user_id="bob"), {"ann": [], "bob": ["a"], "cat": []}),
-    (upsert("a", version=3, user_id="cat"), {"ann": [], "bob": [], "cat": ["a"]}),
-    (upsert("a", version=3, user_id="ann"), {"ann": ["a"], "bob": [], "cat": []}),
-    (Delete("a", 3), {"ann": [], "bob": [], "cat": []}),
-]
+    driver = create("redis", {"url": own_server.url})
+    await driver.open()
+    await driver.apply(scope, [upsert("a"), upsert("b"), upsert("c", user_id="bob")])
+    async with Redis.from_url(own_server.url) as client:
+        await client.config_set("maxmemory", "1")
+        with pytest.raises(Unavailable):
+            await driver.apply(scope, [upsert("d"), Delete("a", 2)])
+        assert set(await driver.get(scope, ["a", "b", "c"])) == {"b", "c"}
+        await driver.apply(scope, [Delete("b", 2)])
+        assert await driver.collect(scope, before=3) == 2
+        assert await driver.count(scope, None, now=NOW) == 1
+    await driver.close()
 
 
 @dataclass(frozen=True)
@@ -332,11 +327,27 @@ async def test_a_search_without_a_user_is_bounded_and_named_users_are_not(
     with pytest.raises(Unsupported) as caught:
         await ids(bounded, scope, None)
     assert caught.value.code == "unscoped_search"
+    await bounded.apply(scope, [Delete("u5", 2), Delete("u4", 2)])
+    assert sorted(await ids(bounded, scope, None)) == ["alone", "u1", "u2", "u3"]
+    await bounded.apply(scope, [upsert(user, version=3, user_id=user) for user in ("u4", "u5")])
     named = {"user_id": {"$in": [*users, "u5"]}}
     assert sorted(await ids(bounded, scope, named)) == [*users, "u5"]
     assert await ids(bounded, scope, {"user_id": {"$exists": False}}) == ["alone"]
     assert await bounded.count(scope, parse_filter({"id": {"$ne": "u1"}}, {}), now=NOW) == 5
     await bounded.close()
+
+
+async def test_find_goes_through_more_of_a_users_ids_than_it_keeps(
+    driver: RedisDriver, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "WINDOW", 50)
+    monkeypatch.setattr(find, "IDS_PER_CALL", 20)
+    await driver.apply(scope, upserts(500, users=["ann", "bob", "cat"]))
+    filter = parse_filter({"user_id": {"$in": ["ann", "bob"]}, "metadata.done": True}, {})
+    wanted = [f"m{n:05d}" for n in range(0, 500, 2) if n % 3 < 2]
+    assert [memory.id for memory in await driver.find(scope, filter)] == wanted
+    some = await driver.find(scope, filter, after=wanted[9], limit=60)
+    assert [memory.id for memory in some] == wanted[10:70]
 
 
 async def test_purge_leaves_nothing_of_a_scope(
@@ -478,6 +489,13 @@ async def test_it_runs_on_a_redis_cluster(cluster: str) -> None:
     assert len(await driver.get(scope, [op.id for op in written])) == 199
     assert len((await driver.scan(scope, limit=500)).entries) == 200
     assert len(await ids(driver, scope, None, top_k=500)) == 199
+    assert len(await driver.records(scope, [op.id for op in written])) == 200
+    assert len(await driver.find(scope, None)) == 199
+    assert len(await driver.find(scope, parse_filter({"user_id": "cat"}, {}))) == 51
+    assert len((await driver.scan(scope, since=900)).entries) == 2
+    await driver.apply(scope, [upsert("m00002", version=902, expires_at=NOW)])
+    assert await driver.expired(scope, now=NOW) == [Delete("m00002", 902)]
+    assert await driver.collect(scope, before=1000) == 1
     await driver.purge(scope)
     assert await driver.count(scope, None, now=NOW) == 0
     await driver.close()

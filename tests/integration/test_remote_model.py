@@ -6,24 +6,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import pytest
 
 from benchmarks.load import Load
 from memrelay.testing.model_server import vector_of
+from tests.model import Model
 from tests.oracle import Accepted, digest_of, misaligned
 from tests.rig import Rig, memory, redis_servers, wait_until
 
 log = logging.getLogger(__name__)
-ROOT = Path(__file__).parent.parent.parent
-COMMAND = (sys.executable, "-m", "memrelay.testing.model_server")
 DIMENSIONS = 64
 CLIENTS = 64
 SINGLES = 3000
@@ -35,44 +31,9 @@ POISON_CALLS = 11
 POISON = "a text that the model refuses"
 
 
-class Model:
-    """The model server in a process of its own."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [*COMMAND, "--latency-ms", "50", "--dimensions", str(DIMENSIONS)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().rpartition(" ")[2].strip()
-        self._http = httpx.Client(base_url=self.url.removesuffix("/v1"))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
-        self._process.kill()
-        self._process.communicate()
-
-    def behave(self, **changes: Any) -> None:
-        self._http.post("/control", json=changes).raise_for_status()
-
-    @property
-    def stats(self) -> dict[str, int]:
-        stats: dict[str, int] = self._http.get("/stats").json()
-        return stats
-
-    @property
-    def calls(self) -> int:
-        return self.stats["calls"]
-
-
 @pytest.fixture(scope="module")
 def _model() -> Iterator[Model]:
-    with Model() as model:
+    with Model(DIMENSIONS, latency_ms=50) as model:
         yield model
 
 
@@ -226,7 +187,8 @@ def test_a_poison_text_among_512_fails_alone_and_its_job_says_why(
     assert extra <= POISON_CALLS
     assert job["status"] == "partial"
     for store in rig.stores:
-        assert job["counts"][store] == {"total": 512, "stored": 511, "failed": 1}
+        counts = {"total": 512, "stored": 511, "failed": 1, "needs_sync": 0}
+        assert job["counts"][store] == counts
     assert {(e["id"], e["version"], e["code"]) for e in job["errors"]} == {
         (f"p{position}-{position}", answer["memories"][position]["version"], "embedding_refused")
     }

@@ -41,6 +41,15 @@ async def driver(path: Path) -> AsyncIterator[Driver]:
     await driver.close()
 
 
+LAYOUT_1 = """
+DROP INDEX memories_of_user;
+DROP INDEX memories_by_expiry;
+DROP INDEX tombstones_by_version;
+CREATE INDEX memories_by_user ON memories (scope, user_id);
+PRAGMA user_version = 1;
+"""
+
+
 @pytest.mark.parametrize("settings", [{}, {"path": ""}, {"path": 5}, {"path": "x", "wal": True}])
 def test_wrong_settings_are_one_line_with_the_name(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"^drivers\.replica\.(path|wal): [^\n]+$"):
@@ -82,6 +91,22 @@ async def test_a_file_of_a_newer_layout_is_refused(path: Path) -> None:
     connection.close()
     with pytest.raises(Permanent, match="newer memrelay"):
         await create("replica", {"path": path}).open()
+
+
+async def test_a_file_of_the_first_layout_gets_the_indexes_of_this_one(
+    path: Path, driver: Driver
+) -> None:
+    model = await apply_all(driver, SCOPE, [*upserts(20), Delete("gone", 99)])
+    await driver.close()
+    indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' ORDER BY name"
+    file = apsw.Connection(str(path))
+    expected = file.execute(indexes).fetchall()
+    file.execute(LAYOUT_1)
+    assert file.execute(indexes).fetchall() != expected
+    await driver.open()
+    assert file.execute(indexes).fetchall() == expected
+    file.close()
+    await assert_holds(driver, SCOPE, model)
 
 
 async def test_a_driver_that_is_not_open_says_so(path: Path, driver: Driver) -> None:

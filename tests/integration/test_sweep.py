@@ -25,6 +25,7 @@ from memrelay.batching import pack
 from memrelay.jobs import deliver_queue
 from memrelay.settings import Settings, SourceSettings
 from tests.rig import Rig, memory, wait_until
+from tests.service import Service, children
 from workers.sweep import MESSAGES, sweep
 
 URGENT, BULK = deliver_queue("interactive"), deliver_queue("bulk")
@@ -83,7 +84,11 @@ def _settings(journal: str, broker: str) -> Settings:
 def _unit(id: str, queue: str) -> Unit:
     put = encode_write(Put(id, "text", None, None, (), {}, 1, None, None))
     return Unit(
-        namespace="ns", source="default", queue=queue, drivers=["redis"], drafts=pack([[put]])
+        namespace="ns",
+        source="default",
+        queue=queue,
+        drivers=["redis"],
+        drafts=pack([([put], (), ())]),
     )
 
 
@@ -138,6 +143,18 @@ def test_an_empty_journal_publishes_nothing(bench: Bench) -> None:
     assert bench.length(URGENT) == 0
 
 
+def test_work_for_a_driver_that_is_not_configured_keeps_no_other_from_its_messages(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.enter(2, "store.taken-out")
+    bench.enter(3, URGENT)
+    bench.enter(4, BULK)
+    assert [bench.sweep(), bench.sweep()] == [7, 0]
+    assert (bench.length(URGENT), bench.length(BULK)) == (3, 4)
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "store.taken-out" in warning
+
+
 def test_messages_that_the_broker_lost_are_sent_again(bench: Bench) -> None:
     bench.enter(5)
     assert bench.sweep() == 5
@@ -188,7 +205,7 @@ def test_frozen_children_are_sent_no_storm_and_lost_messages_still_come(
 
     try:
         rig.start()
-        children = _frozen_children(rig.service.worker_pid)
+        frozen = _frozen_children(rig.service)
         writer = rig.writer()
         for number in range(30):
             writer.put([memory(f"m{number}", "written while the children are frozen")])
@@ -200,7 +217,7 @@ def test_frozen_children_are_sent_no_storm_and_lost_messages_still_come(
         wait_until("the sweeper to make it good", lambda: messages() > prefetched, 5)
         time.sleep(4)
         assert messages() <= prefetched + 30
-        for child in children:
+        for child in frozen:
             os.kill(child, signal.SIGCONT)
         rig.wait_drained(20)
         rig.assert_sound()
@@ -209,10 +226,10 @@ def test_frozen_children_are_sent_no_storm_and_lost_messages_still_come(
         rig.close()
 
 
-def _frozen_children(parent: int) -> list[int]:
-    listed = Path(f"/proc/{parent}/task/{parent}/children")
-    wait_until("the worker's children", lambda: len(listed.read_text().split()) == 2, 20)
-    children = [int(child) for child in listed.read_text().split()]
-    for child in children:
+def _frozen_children(service: Service) -> list[int]:
+    """Those of the interactive lane; the bulk lane goes on with upkeep."""
+    wait_until("the worker's children", lambda: len(service.worker_children) == 3, 20)
+    frozen = children(service.worker_lanes[0])
+    for child in frozen:
         os.kill(child, signal.SIGSTOP)
-    return children
+    return frozen

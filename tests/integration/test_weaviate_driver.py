@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -18,19 +19,16 @@ from weaviate.classes.config import Configure
 from weaviate.classes.data import DataObject
 
 from backends.weaviate import create
-from backends.weaviate.connection import Connection
 from backends.weaviate.driver import WeaviateDriver
 from backends.weaviate.errors import CLASSES
-from backends.weaviate.objects import collection_name, object_id, tenant_name
+from backends.weaviate.objects import collection_name, tenant_name
 from backends.weaviate.schema import ensure
-from backends.weaviate.settings import Settings
-from backends.weaviate.writes import Writer
 from deploy.native.weaviate import WeaviateServer
 from memrelay.driver import Query
 from memrelay.errors import ConfigError, Permanent, Transient, Unavailable
 from memrelay.filters import matches, parse_filter
 from memrelay.testing.samples import NOW, SPACE, cosine, upsert, vector, vector_at
-from memrelay.types import Delete, Entry, Op, Scope, Space
+from memrelay.types import Delete, Entry, Op, Scope, Space, vector_to_bytes
 from tests.servers import Weaviate
 
 URL = "http://127.0.0.1:8080"
@@ -232,53 +230,20 @@ async def test_what_the_server_refuses_fails_alone_and_is_not_logged(
 
 
 async def test_numbers_beyond_a_double_fail_alone(driver: WeaviateDriver, scope: Scope) -> None:
-    ops = [upsert("far", created_at=2**60), upsert("high", version=2**53), upsert("good")]
-    outcomes = await driver.apply(scope, ops)
-    assert {id: outcome.status for id, outcome in outcomes.items()} == {
-        "far": "failed",
-        "high": "failed",
-        "good": "applied",
-    }
-    assert isinstance(outcomes["far"].error, Permanent)
-
-
-async def test_a_lower_version_written_by_another_process_meanwhile_is_written_over(
-    weaviate: Weaviate, driver: WeaviateDriver, scope: Scope
-) -> None:
-    rival = upsert("a", version=4, text="older")
-    seen: list[int] = []
-
-    async def interfere() -> None:
-        """Put the older version in the place of the newer one, as a process that read before would."""
-        client = driver._connection.collection(scope)
-        await client.data.delete_by_id(object_id(scope, "a"))
-        await driver.apply(scope, [rival])
-        seen.extend(e.version for e in (await driver.scan(scope)).entries)
-
-    settings = Settings(url=weaviate.url, grpc_port=weaviate.grpc_port)
-    connection = _Interrupted("late", settings, after=2, action=interfere)
-    await connection.open()
-    outcomes = await Writer(connection).apply(scope, [upsert("a", version=5, text="newer")])
-    await connection.close()
-    assert seen == [4]
-    assert outcomes["a"].status == "applied"
-    assert (await driver.get(scope, ["a"]))["a"].text == "newer"
-
-
-async def test_another_writer_that_never_gives_in_makes_the_apply_fail(
-    weaviate: Weaviate, driver: WeaviateDriver, scope: Scope
-) -> None:
-    async def interfere() -> None:
-        await driver._connection.collection(scope).data.delete_by_id(object_id(scope, "a"))
-
-    settings = Settings(url=weaviate.url, grpc_port=weaviate.grpc_port)
-    connection = _Interrupted("late", settings, after=2, action=interfere, every=2)
-    await connection.open()
-    outcomes = await Writer(connection).apply(scope, [upsert("a", version=5)])
-    await connection.close()
-    error = outcomes["a"].error
-    assert isinstance(error, Transient)
-    assert error.code == "race"
+    size = SPACE.dimensions
+    ops = [
+        upsert("far", created_at=2**60),
+        upsert("high", version=2**53),
+        upsert("loud", vector=vector_to_bytes([3e38] * size)),
+        upsert("endless", vector=vector_to_bytes([math.inf] * size)),
+        upsert("nothing", vector=vector_to_bytes([math.nan] * size)),
+        upsert("good", vector=vector_to_bytes([9e36] * size)),
+    ]
+    outcomes = dict(await driver.apply(scope, ops))
+    assert outcomes.pop("good").status == "applied"
+    assert {outcome.status for outcome in outcomes.values()} == {"failed"}
+    assert all(isinstance(outcome.error, Permanent) for outcome in outcomes.values())
+    assert await driver.records(scope, ["good"]) == {"good": ops[-1]}
 
 
 async def test_more_than_weaviate_pages_through(driver: WeaviateDriver, scope: Scope) -> None:
@@ -309,6 +274,12 @@ async def test_more_than_weaviate_pages_through(driver: WeaviateDriver, scope: S
     assert hits[0].score == pytest.approx(cosine(AXIS, matching[0].vector), abs=1e-6)
     assert await driver.count(declared, node, now=NOW) == 11
     assert await driver.count(declared, None, now=NOW) == 10_200
+
+    assert [memory.id for memory in await driver.find(declared, node, limit=20)] == [
+        op.id for op in matching
+    ]
+    (last,) = await driver.find(declared, node, after=matching[-2].id, limit=20)
+    assert last == matching[-1].memory
 
     await driver.purge(declared)
     assert await _scanned(driver, declared, 1000) == []
@@ -385,31 +356,6 @@ def test_a_driver_can_be_opened_again_on_another_loop(weaviate: Weaviate) -> Non
     asyncio.run(use())
 
 
-class _Interrupted(Connection):
-    """A connection that lets ``action`` happen after its call number ``after``, and ``every`` so many."""
-
-    def __init__(
-        self,
-        *args: Any,
-        after: int,
-        action: Callable[[], Awaitable[None]],
-        every: int | None = None,
-    ) -> None:
-        super().__init__(*args)
-        self._left: int | None = after
-        self._action = action
-        self._every = every
-
-    async def call[T](self, work: Awaitable[T]) -> T:
-        result = await super().call(work)
-        if self._left is not None:
-            self._left -= 1
-            if self._left == 0:
-                self._left = self._every
-                await self._action()
-        return result
-
-
 @asynccontextmanager
 async def _opened(
     server: Weaviate | WeaviateServer, **settings: Any
@@ -438,6 +384,10 @@ def _calls(driver: WeaviateDriver, scope: Scope) -> Sequence[Callable[[], Awaita
         lambda: driver.get(scope, ["a"]),
         lambda: driver.search(scope, _nearest()),
         lambda: driver.scan(scope),
+        lambda: driver.records(scope, ["a"]),
+        lambda: driver.find(scope, None),
+        lambda: driver.expired(scope, now=NOW),
+        lambda: driver.collect(scope, before=9),
         lambda: driver.count(scope, None, now=NOW),
         lambda: driver.purge(scope),
     )

@@ -11,14 +11,14 @@ import pytest
 from memrelay.embedded.environment import choose_redis_port, known_redis_port, stack_environment
 from memrelay.embedded.ports import free_port
 from memrelay.errors import ConfigError
-from memrelay.settings import Settings, load_settings
+from memrelay.settings import SEED_NAMES, Settings, load_settings
 from tests.unit.scripted import Scripted
 
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
-        if name.startswith("MEMRELAY_") or name in ("REDIS_URL", "WEAVIATE_URL"):
+        if name.startswith("MEMRELAY_") or name in SEED_NAMES:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

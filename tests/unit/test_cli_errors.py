@@ -14,6 +14,7 @@ import pytest
 from memrelay import exits
 from memrelay.cli.app import INTERRUPTED, run
 from memrelay.embedded.ports import free_port
+from memrelay.settings import SEED_NAMES
 from tests.unit.scripted import Reply, Scripted, problem
 
 
@@ -70,6 +71,10 @@ def test_without_a_service_every_command_names_the_address(
         ["search", "x", "--mode", "psychic"],
         ["jobs", "ls", "--status", "nope"],
         ["import", "missing.ndjson"],
+        ["migrate", "--from", "redis"],
+        ["reembed"],
+        ["reembed", "--model", "a/b", "--cancel"],
+        ["export"],
         ["import", "/dev/null"],
         ["up", "--sample", "missing.ndjson"],
     ],
@@ -167,6 +172,21 @@ def test_nothing_of_a_memory_is_obeyed_by_the_terminal(
     assert capsys.readouterr().out == "0.500\ta\t\tred  [31m line 2J two\n"
 
 
+def test_a_replay_that_takes_several_requests_names_all_its_jobs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    jobs = [{"id": f"job_{n}", "status": "accepted"} for n in range(3)]
+    with Scripted() as server:
+        server.script(
+            Reply(202, {"replayed": 10_240, "jobs": jobs[:2], "more": True}),
+            Reply(202, {"replayed": 5, "jobs": jobs[2:], "more": False}),
+        )
+        assert run(["dlq", "replay", "--all", "--json", "--url", server.url]) == exits.OK
+    told = json.loads(capsys.readouterr().out)
+    assert (told["replayed"], told["more"]) == (10_245, False)
+    assert [job["id"] for job in told["jobs"]] == ["job_0", "job_1", "job_2"]
+
+
 def test_version_and_help_are_no_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == exits.OK
     assert run(["import", "--help"]) == exits.OK
@@ -196,7 +216,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
 def test_servers_pass_their_exit_status_through(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "memrelay.cli", command],
-        env={k: v for k, v in os.environ.items() if k not in ("REDIS_URL", "WEAVIATE_URL")},
+        env={k: v for k, v in os.environ.items() if k not in SEED_NAMES},
         capture_output=True,
         text=True,
         check=False,

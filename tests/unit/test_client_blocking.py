@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import signal
@@ -14,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from memrelay import AsyncMemrelay, Memrelay
+from memrelay.client import AsyncSource, Source
+from memrelay.compat.beam_me_prompty import AsyncMemoryTools, MemoryTools
 from tests.unit.scripted import Reply, Scripted
 
 COUNT = Reply(200, {"count": 7, "served_by": ["redis"], "fallback": False, "behind": 0})
@@ -26,12 +29,14 @@ def server() -> Iterator[Scripted]:
 
 
 def _methods(kind: type) -> set[str]:
-    hidden = {"close", "url"}
+    hidden = {"close", "url", "run", "arun"}
     return {name for name in vars(kind) if not name.startswith("_")} - hidden
 
 
 def test_it_has_every_method_of_the_other_face() -> None:
     assert _methods(Memrelay) == _methods(AsyncMemrelay)
+    assert _methods(Source) == _methods(AsyncSource)
+    assert _methods(MemoryTools) == _methods(AsyncMemoryTools)
 
 
 def test_methods_keep_their_signatures_and_docstrings(server: Scripted) -> None:
@@ -47,6 +52,14 @@ def test_many_threads_may_share_one(server: Scripted) -> None:
     with Memrelay(server.url) as client, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: client.count().count, range(40)))
     assert answers == [7] * 40
+
+
+def test_it_serves_several_event_loops(server: Scripted) -> None:
+    server.script(*[COUNT] * 3)
+    with Memrelay(server.url) as client:
+        for _ in range(2):
+            assert asyncio.run(client.arun(AsyncMemrelay.count, user_id="ana")).count == 7
+        assert client.run(AsyncMemrelay.count).count == 7
 
 
 def test_it_leaves_no_thread_behind(server: Scripted) -> None:

@@ -207,6 +207,26 @@ def test_an_import_that_ended_early_is_sent_again(
     assert [request.headers["Idempotency-Key"] for request in server.requests] == ["k", "k"]
 
 
+def test_an_import_goes_on_where_a_full_service_stopped_as_long_as_it_gets_on(
+    server: Scripted,
+) -> None:
+    def full(accepted: int, from_line: int) -> Reply:
+        error = {"status": 429, "code": "backpressure", "detail": "full", "retry_after": 0.4}
+        told = {"accepted": accepted, "refused": 0, "error": error, "from_line": from_line}
+        return Reply(200, {"summary": told})
+
+    rest = Reply(200, {"summary": {"accepted": 1, "refused": 0, "job": {"id": "job_i1"}}})
+    server.script(full(1, 2), full(1, 3), full(1, 4), rest)
+    with Memrelay(server.url, patience=0.6) as client:
+        done = client.import_ndjson(['{"text":"a"}'] * 4, idempotency_key="k")
+        assert (done.accepted, done.line) == (4, 4)
+        starts = [request.path.rpartition("=")[2] for request in server.requests]
+        assert starts == ["1", "2", "3", "4"]
+        server.script(full(1, 2), full(0, 2), full(0, 2))
+        with pytest.raises(errors.RateLimited):
+            client.import_ndjson(['{"text":"a"}'] * 4, idempotency_key="l")
+
+
 def test_an_import_that_cannot_go_on_says_so(server: Scripted, client: Memrelay) -> None:
     error = {"status": 413, "code": "too_large", "detail": "Line 1 is longer."}
     server.script(Reply(200, {"summary": {"accepted": 0, "refused": 0, "error": error}}))
@@ -226,8 +246,8 @@ def test_an_import_is_sent_in_parts_that_go_on_counting(server: Scripted, client
         lines, from_line=7001, idempotency_key="k", progress=lambda p: told.append(p.line)
     )
     assert [request.path for request in server.requests] == [
-        f"/v1/memories/import?source=default&first_line={first}&from_line=7001"
-        for first in (5001, 10_001)
+        f"/v1/memories/import?source=default&first_line={first}&from_line={start}"
+        for first, start in ((5001, 7001), (10_001, 10_001))
     ]
     assert [request.body.count(b"\n") for request in server.requests] == [5000, 2]
     assert (done.accepted, done.line) == (3002, 10_002)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from backends.pgvector.settings import Settings as PgvectorSettings
 from backends.weaviate.settings import Settings as WeaviateSettings
-from memrelay.settings import load_settings
+from memrelay.settings import SEED_NAMES, load_settings
 from tests.servers import cannot_be_had
 
 _ROOT = Path(__file__).parents[2]
@@ -52,17 +53,20 @@ def test_compose_without_a_profile_needs_redis_alone() -> None:
     assert set(_configured().split()) == {"api", "worker", "journal", "redis"}
 
 
-def test_the_weaviate_file_brings_the_server_and_its_use() -> None:
-    options = ("--env-file", "deploy/weaviate.env")
-    assert "weaviate" in _configured(*options).split()
+@pytest.mark.parametrize(
+    ("driver", "service"), [("weaviate", "weaviate"), ("pgvector", "postgres")]
+)
+def test_the_file_of_a_driver_brings_the_server_and_its_use(driver: str, service: str) -> None:
+    options = ("--env-file", f"deploy/{driver}.env")
+    assert service in _configured(*options).split()
     rendered = yaml.safe_load(_compose(*options, "config").stdout)
     environment = rendered["services"]["worker"]["environment"]
-    assert environment["MEMRELAY_SOURCES__DEFAULT__DRIVERS"] == '["redis","weaviate"]'
+    assert environment["MEMRELAY_SOURCES__DEFAULT__DRIVERS"] == f'["redis","{driver}"]'
 
 
 def test_every_port_is_published_on_loopback_alone() -> None:
     published = [port for service in _SERVICES.values() for port in service.get("ports", [])]
-    assert len(published) == 5
+    assert len(published) == 6
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
@@ -77,7 +81,7 @@ def test_the_settings_of_a_container_are_ours_and_valid(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for variable in list(os.environ):
-        if variable.startswith(("MEMRELAY_", "REDIS_URL", "WEAVIATE_URL")):
+        if variable.startswith(("MEMRELAY_", *SEED_NAMES)):
             monkeypatch.delenv(variable)
     monkeypatch.chdir(tmp_path)  # no memrelay.toml here
     for variable, value in _SERVICES[name]["environment"].items():
@@ -89,7 +93,18 @@ def test_the_settings_of_a_container_are_ours_and_valid(
     assert settings.sources["default"].drivers == ["redis"]
     weaviate = WeaviateSettings(**settings.drivers["weaviate"])
     assert (weaviate.url, weaviate.grpc_port) == ("http://weaviate:8080", 50051)
+    postgres = PgvectorSettings(**settings.drivers["pgvector"])
+    assert postgres.place == "PostgreSQL at postgres:5432/memrelay"
     assert settings.journal_url != settings.drivers["redis"]["url"]
+
+
+def test_postgres_serves_us_as_an_ordinary_role() -> None:
+    service = _SERVICES["postgres"]
+    assert "POSTGRES_USER" not in service["environment"]  # the superuser is not the role in our URL
+    [script] = [volume for volume in service["volumes"] if "initdb" in volume]
+    made = (_ROOT / script.partition(":")[0]).read_text()
+    assert "CREATE ROLE memrelay LOGIN;" in made
+    assert "CREATE EXTENSION vector;" in made
 
 
 def test_the_journal_is_durable_and_never_evicts() -> None:

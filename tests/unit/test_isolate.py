@@ -70,7 +70,7 @@ async def test_when_everything_is_refused_nothing_is_given_up() -> None:
     with pytest.raises(Transient, match="looks like a setting") as caught:
         await found(store, 512)
     assert caught.value.code == "all_refused"
-    assert len([call for call in store.calls if len(call) == 1]) == SAME_REFUSALS
+    assert len([call for call in store.calls if len(call) == 1]) == SAME_REFUSALS + 1
 
 
 async def test_few_items_that_are_all_guilty_are_all_found() -> None:
@@ -85,3 +85,8 @@ async def test_store_that_fails_for_now_ends_the_search(tired_at: int) -> None:
     with pytest.raises(Transient, match="tired"):
         await found(store, 64)
     assert len(store.calls) == tired_at
+
+
+async def test_guilty_items_in_front_do_not_condemn_those_behind_them() -> None:
+    store = Store(*range(SAME_REFUSALS + 4))
+    assert await found(store, 512) == list(range(SAME_REFUSALS + 4))

@@ -4,6 +4,8 @@ import pytest
 
 from memrelay.jobs import (
     DELIVER,
+    MAINTAIN,
+    MAINTENANCE,
     MAX_COUNT,
     STORE,
     DriverCounts,
@@ -43,12 +45,14 @@ def test_urgent_queues_come_first() -> None:
         "deliver.bulk",
         "store.redis",
         "store.sqlite",
+        "maintenance",
     ]
 
 
 def test_queue_tells_its_task() -> None:
     assert task_of(deliver_queue("bulk")) == DELIVER
     assert task_of(store_queue("deliver.odd")) == STORE
+    assert task_of(MAINTENANCE) == MAINTAIN
 
 
 def job(status: JobStatus = "processing", *, stored: int = 0, failed: int = 0) -> Job:

@@ -61,8 +61,8 @@ def test_without_go_and_binary_the_reason_is_said(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ServerError, match="Go is not installed"):
-        native.find_weaviate_server()
-    assert not native.cached_binary().exists()
+        native.PROGRAM.find()
+    assert not native.PROGRAM.cached.exists()
 
 
 def test_a_failed_build_leaves_nothing_behind(
@@ -74,5 +74,5 @@ def test_a_failed_build_leaves_nothing_behind(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(ServerError, match=r"could not be built(?s:.*)no route"):
-        native.find_weaviate_server()
-    assert not native.cached_binary().exists()
+        native.PROGRAM.find()
+    assert not native.PROGRAM.cached.exists()

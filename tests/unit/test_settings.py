@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from memrelay.errors import ConfigError
-from memrelay.settings import Settings, load_settings
+from memrelay.settings import SEED_NAMES, Settings, load_settings
 
 URL = "redis://127.0.0.1:6379/2"
 DRIVERS = {"MEMRELAY_DRIVERS": json.dumps({"redis": {"url": URL}, "sqlite": {"path": "a.db"}})}
@@ -23,7 +23,7 @@ filterable = {{ category = "string" }}
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("REDIS_URL", "WEAVIATE_URL"):
+    for name in SEED_NAMES:
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith("MEMRELAY_")]:
         monkeypatch.delenv(name)
@@ -76,6 +76,29 @@ def test_names_that_other_systems_set_are_understood(monkeypatch: pytest.MonkeyP
     assert settings.sources["default"].drivers == ["redis", "weaviate"]
 
 
+def test_a_database_url_is_a_store_if_it_names_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://ana@127.0.0.1/app"
+    assert loaded(monkeypatch, DATABASE_URL=url).drivers == {"pgvector": {"url": url}}
+    assert loaded(monkeypatch, DATABASE_URL="mysql://app", REDIS_URL=URL).driver_names == ["redis"]
+
+
+def test_the_factory_of_agent_memory_server_goes_before_redis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    factory = "my_backends.create_my_backend"
+    settings = loaded(monkeypatch, REDIS_URL=URL, MEMORY_VECTOR_DB_FACTORY=factory)
+    assert settings.drivers["custom"] == {"factory": factory}
+    assert settings.sources["default"].drivers == ["custom", "redis"]
+
+
+def test_what_runs_agent_memory_server_on_us_is_no_store_for_us(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = "memrelay.compat.agent_memory_server.create"
+    settings = loaded(monkeypatch, REDIS_URL=URL, MEMORY_VECTOR_DB_FACTORY=ours)
+    assert settings.sources["default"].drivers == ["redis"]
+
+
 def test_own_drivers_go_before_names_of_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, REDIS_URL="redis://theirs", **DRIVERS)
     assert settings.drivers["redis"] == {"url": URL}
@@ -88,7 +111,7 @@ def source(**settings: object) -> str:
 @pytest.mark.parametrize(
     ("env", "words"),
     [
-        ({}, ["no drivers are configured", "memrelay.toml", "REDIS_URL", "memrelay up"]),
+        ({}, ["no drivers are configured", "memrelay.toml", "DATABASE_URL", "memrelay up"]),
         ({"MEMRELAY_CONFIG": "nowhere.toml"}, ["MEMRELAY_CONFIG", "nowhere.toml"]),
         ({"MEMRELAY_SOURCES": source(drivers=["oracle"])}, ["sources.default", "oracle"]),
         ({"MEMRELAY_SOURCES": source(drivers=[])}, ["sources.default.drivers"]),
@@ -143,3 +166,54 @@ def test_file_that_is_wrong_is_named(
 
 def test_every_setting_is_documented() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_namespace_of_requests_without_keys_is_default_or_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert loaded(monkeypatch, **DRIVERS).namespace == "default"
+    assert loaded(monkeypatch, MEMRELAY_NAMESPACE="team-a").namespace == "team-a"
+
+
+@pytest.mark.parametrize("name", ["", "Team", "a|b", "a:b", "-a", "a" * 65])
+def test_namespace_that_no_store_could_keep_apart_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with pytest.raises(ConfigError, match="namespace"):
+        loaded(monkeypatch, **DRIVERS, MEMRELAY_NAMESPACE=name)
+
+
+def sources(**which: dict[str, object]) -> str:
+    return json.dumps({name: {"drivers": ["redis"], **options} for name, options in which.items()})
+
+
+def test_source_may_be_marked_as_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    marked = sources(cache={"default": True, "options": {"table": "agent"}}, docs={})
+    settings = loaded(monkeypatch, MEMRELAY_SOURCES=marked, **DRIVERS)
+    assert settings.default_source == "cache"
+    assert settings.sources["cache"].options == {"table": "agent"}
+
+
+def test_source_named_default_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for named in (sources(default={}, docs={}), sources(default={"default": True}, docs={})):
+        settings = loaded(monkeypatch, MEMRELAY_SOURCES=named, **DRIVERS)
+        assert settings.default_source == "default"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (sources(a={"default": True}, b={"default": True}), "one default, not a and b"),
+        (sources(default={}, b={"default": True}), "one default, not default and b"),
+        (sources(a={}, b={}), r"sources.default is missing: .* \(there: a, b\)"),
+        (sources(default={"drivers": ["nowhere"]}), "names 'nowhere'"),
+        (sources(default={"default": "perhaps"}), "setting sources.default.default"),
+        (sources(default={"opts": {}}), "setting sources.default.opts"),
+    ],
+)
+def test_sources_that_do_not_fit_are_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, given: str, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says) as raised:
+        loaded(monkeypatch, MEMRELAY_SOURCES=given, **DRIVERS)
+    assert "\n" not in str(raised.value)

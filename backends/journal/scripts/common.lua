@@ -2,19 +2,55 @@
 -- KEYS[1] is '{mrj}:', the prefix (and the one slot) of every key of the journal.
 --
 -- e:<eid>          hash, an envelope without its body. eid is its first version.
---                  ns src q(ueue) d(rivers) n sl(ices) sz at(ms) open fin(ms), and for each stage <q>:
---                  s:<q> state (w waiting, l leased, r retry)  k:<q> lease token  a:<q> attempts
+--                  ns src q(ueue) d(rivers) n sl(ices) sz (bytes) at(ms) open fin(ms), of a replay vs (its versions)
+--                  and fd (the drivers that had given them up), and for
+--                  each stage <q>: s:<q> state (w waiting, l leased, r retry)  k:<q> lease token  a:<q> attempts
 --                  g:<q> how many envelopes the lease was over  c:<q> how many a claim may hold, once one ran out
---                  and for each driver: o:<driver> outcomes, x:<driver> errors
--- b:<eid> v:<eid>  its writes; its vectors, once a driver has to be served later. Opaque bytes.
+--                  m:<q> how many memories a claim may try, once one ran out that held this envelope alone
+--                  z:<q> leases that ran out over a single memory
+--                  and for each driver: o:<driver> outcomes, x:<driver> errors, p:<driver> tries for single memories
+--                  (pk:<driver> what the driver had taken by then);
+--                  part: some outcomes are there, others not yet
+-- b:<eid> v:<eid>  its writes; its vectors, once a driver has to be served later. Opaque bytes. The vectors' space is vp.
+-- open             zset of envelopes with an open stage, by eid
 -- due              zset '<eid>/<q>' -> ms: every open stage, scored by what happens next
 -- w:<q>            list of namespaces with waiting envelopes, in rotation
 -- w:<q>:<ns>       list of waiting envelopes
--- waiting          hash q -> number of waiting envelopes
--- backlog          hash 'ns|src|driver' -> memories accepted and not applied yet
+-- waiting          hash q -> number of waiting envelopes;  since: hash q -> ms since when some wait;
+--                  progress: hash q -> ms of its last settle;  workers: hash of each one's last sign of life
+-- backlog          hash 'ns|src|driver' and 'driver' -> memories accepted and not applied yet;
+--                  'store.<driver>' -> those of them that it was asked to take and did not
+-- use              hash 'bytes', 'memories', 'bytes|ns', 'memories|ns': what the journal holds; rate:<ns> a token bucket
+-- acct             hash 'ns|src|driver|accepted', 'ns|src|driver|<letter>': memories, for ever
+-- scopes           set 'ns|src' of everything that was ever accepted
 -- envs:<ns>        zset of envelopes that jobs can be read from; gone: when each leaves it
--- wt:<eid>         set of channels to wake
+-- wt:<eid>         set of channels to wake;  deletes: a channel, 'ns|src' for each envelope with deletes
+-- st:<ns|src>      zset version -> '<version> <filter>': scoped tombstones
+-- stp:<ns|src|driver>  zset version -> ms until which reads hide what it covers; inf until the driver has applied it
+-- lag:<ns|src|driver>  hash id -> '<version> <user digest, or d for a delete>': accepted, not applied; lagc:…:<10 s>: cleared
+-- last:<ns|src>    hash id -> its last accepted version, of writes that ask for that (noted: offset, id, ... in e:<eid>),
+--                  until a minute after every driver has ended it
+-- dl:<version>     hash, a dead letter; dls:<ns> zset of them; dlc:<ns> hash cause -> number
+-- tally            hash '<stage>|ok', '<stage>|bad';  alarms: hash stage -> why its refusals are held back
+-- recheck          zset 'ns|src|driver|id' -> ms when to compare it; taken:<driver> the same -> ms when it was written,
+--                  of drivers that may lose the last of what they took
+-- hurry            how many more single writes find bulk work paced: HURRY of them for each that waited for a worker for
+--                  longer than WAIT_MS; gone HURRY_MS after the last
+-- detached         hash driver -> 'away' or 'syncing';  skipped:<driver>: hash 'ns|src' -> first version it has not
+-- held             set of drivers that an operator has taken out: away although they answer
+-- members:<src>    hash driver -> 'whole', 'away', 'syncing' or 'retired', of this source alone; skipped:<src|driver> as above.
+--                  Not there: nothing is known yet, and every driver that an envelope names has everything
+-- spaces:<src>     hash: active, building, old (to be dropped), each a space in JSON; epoch, at (ms) of the last change; error
+-- built:<src>      hash 'ns|src|driver' -> how far that is built: a cursor, or 'whole';  apis: hash of what each API knows
+-- emptied          set of 'src|driver': what it has of the source is removed before it is filled
+-- joined           hash 'src|driver' -> last version before it became a member of a source that had memories already
+-- first            hash src -> the member that comes first, whatever the settings say
 local P = KEYS[1]
+local LINGER_MS = 20000
+local WAIT_MS = 8
+local HURRY = 100
+local HURRY_MS = 10000
+local KEEP_NOTED_MS = 60000
 
 local function int(number)
   return string.format('%.0f', number)
@@ -33,4 +69,66 @@ local function wait(eid, q, ns, front)
   end
   redis.call('HINCRBY', P .. 'waiting', q, 1)
   redis.call('HSET', P .. 'e:' .. eid, 's:' .. q, 'w')
+end
+
+local function use(ns, memories, bytes)
+  redis.call('HINCRBY', P .. 'use', 'memories', memories)
+  redis.call('HINCRBY', P .. 'use', 'memories|' .. ns, memories)
+  redis.call('HINCRBY', P .. 'use', 'bytes', bytes)
+  redis.call('HINCRBY', P .. 'use', 'bytes|' .. ns, bytes)
+end
+
+-- '' for a driver that has everything of a source; else 'away', 'syncing', 'retired', or 'absent' for one that is no member.
+local function standing(src, driver)
+  local own = redis.call('HGET', P .. 'members:' .. src, driver)
+  if own == 'retired' then
+    return own
+  end
+  if not own and redis.call('EXISTS', P .. 'members:' .. src) == 1 then
+    return 'absent'
+  end
+  local everywhere = redis.call('HGET', P .. 'detached', driver)
+  if own == 'away' or everywhere == 'away' then
+    return 'away'
+  end
+  return (own == 'syncing' or everywhere == 'syncing') and 'syncing' or ''
+end
+
+-- Changes whenever what is written of a source has to go to another space.
+local function epoch(src)
+  return redis.call('HGET', P .. 'spaces:' .. src, 'epoch') or '0'
+end
+
+-- Counts the letters of one driver's outcomes, times sign.
+local function account(place, outcomes, n, sign)
+  if #outcomes == 1 then
+    redis.call('HINCRBY', P .. 'acct', place .. '|' .. outcomes, sign * n)
+    return
+  end
+  for _, letter in ipairs({ 'a', 's', 'f', 'n' }) do
+    local _, count = string.gsub(outcomes, letter, '')
+    if count > 0 then
+      redis.call('HINCRBY', P .. 'acct', place .. '|' .. letter, sign * count)
+    end
+  end
+end
+
+-- Enters an envelope whose body is already at hand; 'fields' are those that only some have.
+local function enter(eid, ns, src, q, drivers, n, slices, body, now_ms, check_ms, versions)
+  local e = P .. 'e:' .. eid
+  redis.call('HSET', e, 'ns', ns, 'src', src, 'q', q, 'd', drivers, 'n', n, 'sl', slices,
+    'sz', #body, 'at', int(now_ms), 'open', 1)
+  if versions then
+    redis.call('HSET', e, 'vs', versions)
+  end
+  redis.call('SET', P .. 'b:' .. eid, body)
+  redis.call('ZADD', P .. 'due', int(now_ms + check_ms), eid .. '/' .. q)
+  redis.call('ZADD', P .. 'open', eid, eid)
+  redis.call('ZADD', P .. 'envs:' .. ns, eid, eid)
+  for driver in string.gmatch(drivers, '[^,]+') do
+    redis.call('HINCRBY', P .. 'backlog', ns .. '|' .. src .. '|' .. driver, n)
+    redis.call('HINCRBY', P .. 'backlog', driver, n)
+  end
+  use(ns, n, #body)
+  wait(eid, q, ns, false)
 end

@@ -3,7 +3,12 @@
 for at = 1, #ARGV, 2 do
   local entry = redis.call('HGET', KEYS[1], ARGV[at])
   if entry and string.sub(entry, 1, 20) == ARGV[at + 1] then
-    redis.call('HSET', KEYS[1], ARGV[at], (string.gsub(entry, ' %S+$', ' -')))
+    local kept, elsewhere = string.match(entry, '^(.* )(%S+)$')
+    local done = {}
+    for name in string.gmatch(elsewhere, '[^,]+') do
+      done[#done + 1] = name == '-' and name or '~' .. string.gsub(name, '^~', '')
+    end
+    redis.call('HSET', KEYS[1], ARGV[at], kept .. table.concat(done, ','))
   end
 end
 return #ARGV / 2

@@ -25,11 +25,15 @@ import pytest
 
 _THEMES = (
     "apply",
+    "collect",
+    "expiry",
     "filters",
+    "find",
     "harness",
     "isolation",
     "keyword",
     "reads",
+    "records",
     "roundtrip",
     "scan",
     "search",

@@ -80,7 +80,7 @@ class Model:
         statuses = {}
         for op in ops:
             held = self._ops.get(op.id)
-            statuses[op.id] = "stale" if held and held.version > op.version else "applied"
+            statuses[op.id] = "stale" if held and _rank(held) > _rank(op) else "applied"
             if statuses[op.id] == "applied":
                 self._ops[op.id] = op
         return statuses
@@ -92,9 +92,10 @@ class Model:
     def live(self) -> list[Upsert]:
         return [op for op in self._ops.values() if isinstance(op, Upsert)]
 
-    def entries(self) -> list[Entry]:
+    def entries(self, since: int = 0) -> list[Entry]:
         """What a scan must yield, in order."""
-        entries = [Entry(op.id, op.version, digest_of(op)) for op in self._ops.values()]
+        held = [op for op in self._ops.values() if op.version >= since]
+        entries = [Entry(op.id, op.version, digest_of(op)) for op in held]
         return sorted(entries, key=lambda entry: (entry.version, entry.id))
 
     def nearest(
@@ -107,6 +108,11 @@ class Model:
             if matches(node, op.memory) and not op.memory.expired(now)
         ]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+
+def _rank(op: Op) -> tuple[int, bool]:
+    """A delete is above an upsert of its own version."""
+    return op.version, isinstance(op, Delete)
 
 
 def digest_of(op: Op) -> str | None:
@@ -172,21 +178,24 @@ def parsed(scope: Scope, raw_filter: object) -> Filter | None:
     return None if raw_filter is None else parse_filter(raw_filter, scope.fields)
 
 
-async def scanned(driver: Driver, scope: Scope, limit: int = 1000) -> list[Entry]:
-    """All entries of a scope, read in pages of ``limit``."""
+async def scanned(
+    driver: Driver, scope: Scope, limit: int = 1000, *, since: int = 0
+) -> list[Entry]:
+    """All entries of a scope from version ``since`` on, read in pages of ``limit``."""
     entries: list[Entry] = []
     cursor = None
     while True:
-        page = await driver.scan(scope, cursor=cursor, limit=limit)
+        page = await driver.scan(scope, since=since, cursor=cursor, limit=limit)
         assert len(page.entries) <= limit
         entries += page.entries
         if page.cursor is None:
             return entries
+        assert page.cursor != cursor
         cursor = page.cursor
 
 
 async def assert_holds(driver: Driver, scope: Scope, model: Model) -> None:
-    """Get, scan, count and search of a driver all agree with the model (of at most 200 memories)."""
+    """Get, scan, records, count and search of a driver agree with the model (of at most 200 memories)."""
     live = {op.id: identity(op.memory) for op in model.live()}
     ids = [op.id for op in model.winners]
     got = await driver.get(scope, ids)
@@ -196,6 +205,25 @@ async def assert_holds(driver: Driver, scope: Scope, model: Model) -> None:
     hits = await semantic(driver, scope, now=0)
     assert_ranking(hits, model.nearest(AXIS, now=0))
     assert {hit.memory.id: identity(hit.memory) for hit in hits} == live
+    await assert_records(driver, scope, model)
+
+
+async def assert_records(driver: Driver, scope: Scope, model: Model) -> None:
+    """The records of all ids of the model (at most 512) are what was written, vectors by direction."""
+    expected = {op.id: op for op in model.winners}
+    records = await driver.records(scope, list(expected))
+    assert {id: _written(op) for id, op in records.items()} == {
+        id: _written(op) for id, op in expected.items()
+    }
+    for id, op in expected.items():
+        found = records[id]
+        if isinstance(op, Upsert) and isinstance(found, Upsert):
+            assert len(found.vector) == len(op.vector)
+            assert cosine(found.vector, op.vector) > 1 - TOLERANCE
+
+
+def _written(op: Op) -> Delete | tuple[bytes, int, str]:
+    return op if isinstance(op, Delete) else identity(op.memory)
 
 
 def assert_ranking(hits: Sequence[Hit], expected: Sequence[tuple[str, float]]) -> None:

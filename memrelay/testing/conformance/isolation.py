@@ -14,6 +14,7 @@ from memrelay.testing.conformance.harness import (
     Model,
     apply_all,
     assert_holds,
+    assert_records,
     fresh_scope,
     identity,
     scanned,
@@ -85,6 +86,37 @@ class IsolationConformance(Conformance):
         await apply_all(driver, scope, [Delete(id, 10_000) for id in IDS])
         for index, other in enumerate(neighbours):
             await assert_holds(driver, other, models[index])
+
+    async def test_records_and_finds_are_of_their_own_scope_only(
+        self, driver: Driver, scope: Scope, neighbours: list[Scope]
+    ) -> None:
+        scopes = [*neighbours, scope]
+        models = await _fill(driver, neighbours)
+        assert await driver.records(scope, IDS) == {}
+        assert list(await driver.find(scope, None)) == []
+        models |= await _fill(driver, [scope], first=len(neighbours))
+        for index, other in enumerate(scopes):
+            await assert_records(driver, other, models[index])
+            held = sorted((op.memory for op in models[index].live()), key=lambda m: m.id)
+            found = await driver.find(other, None)
+            assert [identity(m) for m in found] == [identity(m) for m in held]
+
+    async def test_expired_and_collect_touch_their_own_scope_only(
+        self, driver: Driver, scope: Scope, neighbours: list[Scope]
+    ) -> None:
+        models = await _fill(driver, neighbours)
+        for index, other in enumerate(neighbours):
+            over = upsert("over", version=300 + index, expires_at=NOW, source=other.source)
+            await apply_all(driver, other, [over])
+            models[index].apply([over])
+        assert list(await driver.expired(scope, now=NOW)) == []
+        assert await driver.collect(scope, before=10_000) == 0
+        await apply_all(driver, scope, [upsert("over", expires_at=NOW), Delete("gone", 2)])
+        assert list(await driver.expired(scope, now=NOW)) == [Delete("over", 1)]
+        assert await driver.collect(scope, before=10_000) == 1
+        for index, other in enumerate(neighbours):
+            await assert_holds(driver, other, models[index])
+            assert list(await driver.expired(other, now=NOW)) == [Delete("over", 300 + index)]
 
     async def test_a_space_of_another_dimension_is_another_world(
         self, driver: Driver, scope: Scope

@@ -5,6 +5,7 @@ from __future__ import annotations
 from memrelay.driver import Driver
 from memrelay.testing.conformance.harness import (
     Conformance,
+    Model,
     apply_all,
     assert_holds,
     scanned,
@@ -39,7 +40,7 @@ class ScanConformance(Conformance):
     async def test_equal_versions_are_ordered_by_id_across_pages(
         self, driver: Driver, scope: Scope
     ) -> None:
-        ids = ["b", "a", "Z", "ä", "😀", "a b", "10", "9", "é", "~"]
+        ids = ["b", "a", "Z", "ä", "😀", "\uff5e", "a b", "10", "9", "é", "~"]
         ops: list[Op] = [upsert(id, version=3) for id in ids]
         ops += [upsert("first", version=2), upsert("last", version=4), Delete("mid", 3)]
         model = await apply_all(driver, scope, ops)
@@ -55,6 +56,70 @@ class ScanConformance(Conformance):
         assert await statuses(driver, scope, [Delete(f"v{2**53 - 1}", 2**53 - 2)]) == {
             f"v{2**53 - 1}": "stale"
         }
+
+    async def test_since_leaves_out_lower_versions(self, driver: Driver, scope: Scope) -> None:
+        ops: list[Op] = [*upserts(30, first_version=10, users=("ann", "bob", None))]
+        ops += [Delete(f"dead{n}", 5 + 10 * n) for n in range(5)]
+        model = await apply_all(driver, scope, ops)
+        for since in (0, 1, 5, 6, 15, 16, 39, 40, 45):
+            for limit in (1000, 4, 1):
+                found = await scanned(driver, scope, limit, since=since)
+                assert (since, limit, found) == (since, limit, model.entries(since))
+
+    async def test_since_above_all_versions_is_one_empty_page(
+        self, driver: Driver, scope: Scope
+    ) -> None:
+        await apply_all(driver, scope, [*upserts(5), Delete("dead", 9)])
+        for since in (10, 2**53 - 1):
+            page = await driver.scan(scope, since=since)
+            assert list(page.entries) == []
+            assert page.cursor is None
+
+    async def test_since_begins_with_all_ids_of_its_version(
+        self, driver: Driver, scope: Scope
+    ) -> None:
+        ids = [f"id{n}" for n in range(10)]
+        ops: list[Op] = [upsert(id, version=7) for id in ids]
+        ops += [Delete("a", 7), Delete("z", 7), upsert("early", version=6), Delete("late", 8)]
+        model = await apply_all(driver, scope, ops)
+        for limit in (3, 12, 13):
+            assert await scanned(driver, scope, limit, since=7) == model.entries(7)
+            assert await scanned(driver, scope, limit, since=8) == model.entries(8)
+
+    async def test_since_orders_versions_as_numbers(self, driver: Driver, scope: Scope) -> None:
+        versions = [9, 10, 99, 100, 2**31, 2**32 + 1, 2**53 - 2, 2**53 - 1]
+        model = await apply_all(driver, scope, [upsert(f"v{n}", version=n) for n in versions])
+        for since in versions:
+            assert await scanned(driver, scope, 2, since=since) == model.entries(since)
+
+    async def test_a_rewritten_memory_is_seen_at_its_new_version_only(
+        self, driver: Driver, scope: Scope
+    ) -> None:
+        await apply_all(driver, scope, upserts(6))
+        rewritten: list[Op] = [
+            upsert("m00001", version=20, user_id="bob"),
+            Delete("m00003", 21),
+            upsert("m00004", version=22),
+        ]
+        model = await apply_all(driver, scope, rewritten)
+        assert await scanned(driver, scope, 2, since=7) == model.entries()
+        assert len(await scanned(driver, scope)) == 6
+
+    async def test_writes_between_pages_hide_nothing_of_a_scan_with_since(
+        self, driver: Driver, scope: Scope
+    ) -> None:
+        ops = upserts(30)
+        await apply_all(driver, scope, ops)
+        page = await driver.scan(scope, since=11, limit=5)
+        seen = list(page.entries)
+        written: list[Op] = [upsert("m00025", version=100), Delete("m00002", 101)]
+        await apply_all(driver, scope, [*written, upsert("low", version=4)])
+        while page.cursor is not None:
+            page = await driver.scan(scope, since=11, cursor=page.cursor, limit=5)
+            seen += page.entries
+        model = Model()
+        model.apply([*ops, *written])
+        assert seen == model.entries(11)
 
     async def test_writes_during_a_scan_hide_nothing_that_stood_still(
         self, driver: Driver, scope: Scope

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from memrelay.testing.conformance.apply import ApplyConformance
+from memrelay.testing.conformance.collect import CollectConformance
+from memrelay.testing.conformance.expiry import ExpiryConformance
 from memrelay.testing.conformance.filters import FilterConformance
+from memrelay.testing.conformance.find import FindConformance
 from memrelay.testing.conformance.isolation import IsolationConformance
 from memrelay.testing.conformance.keyword import KeywordConformance
 from memrelay.testing.conformance.reads import ReadConformance
+from memrelay.testing.conformance.records import RecordConformance
 from memrelay.testing.conformance.roundtrip import RoundtripConformance
 from memrelay.testing.conformance.scan import ScanConformance
 from memrelay.testing.conformance.search import SearchConformance
@@ -23,6 +27,10 @@ class DriverConformance(
     KeywordConformance,
     FilterConformance,
     ScanConformance,
+    RecordConformance,
+    FindConformance,
+    ExpiryConformance,
+    CollectConformance,
     IsolationConformance,
     RoundtripConformance,
 ):

@@ -7,8 +7,16 @@ import random
 from collections.abc import Sequence
 
 from memrelay.driver import Driver
-from memrelay.testing.conformance.harness import Conformance, Model, assert_holds, statuses
-from memrelay.testing.samples import upsert
+from memrelay.testing.conformance.harness import (
+    AXIS,
+    Conformance,
+    Model,
+    apply_all,
+    assert_holds,
+    found_ids,
+    statuses,
+)
+from memrelay.testing.samples import NOW, upsert
 from memrelay.types import Delete, Op, Scope
 
 IDS = [f"id{number}" for number in range(20)]
@@ -60,6 +68,73 @@ class VersionConformance(Conformance):
         if not driver.capabilities.atomic_versions:
             await driver.apply(scope, model.winners)
         await assert_holds(driver, scope, model)
+
+    async def test_a_delete_beats_an_upsert_of_its_version_in_both_orders(
+        self, driver: Driver, scope: Scope
+    ) -> None:
+        early, late = upsert("early", version=5), upsert("late", version=5)
+        assert await statuses(driver, scope, [Delete("early", 5), late]) == {
+            "early": "applied",
+            "late": "applied",
+        }
+        assert await statuses(driver, scope, [early, Delete("late", 5)]) == {
+            "early": "stale",
+            "late": "applied",
+        }
+        assert await statuses(driver, scope, [early, late]) == {"early": "stale", "late": "stale"}
+        model = Model()
+        model.apply([Delete("early", 5), Delete("late", 5)])
+        await assert_holds(driver, scope, model)
+
+    async def test_a_newer_upsert_follows_a_delete_that_beat_one(
+        self, driver: Driver, scope: Scope
+    ) -> None:
+        await statuses(driver, scope, [upsert("a", version=5)])
+        await statuses(driver, scope, [Delete("a", 5)])
+        op = upsert("a", version=6)
+        assert await statuses(driver, scope, [op]) == {"a": "applied"}
+        model = Model()
+        model.apply([op])
+        await assert_holds(driver, scope, model)
+
+    async def test_concurrent_writes_of_equal_versions_end_in_deletes(
+        self, driver: Driver, scope: Scope
+    ) -> None:
+        rng = random.Random(5)
+        ops: list[Op] = []
+        for version in range(1, 61):
+            id = IDS[version % len(IDS)]
+            ops.append(upsert(id, version=version, user_id=rng.choice(USERS)))
+            if version % 3:
+                ops.append(Delete(id, version))
+        rng.shuffle(ops)
+        await self._apply_at_once(driver, scope, _batches(ops, rng))
+        model = Model()
+        model.apply(ops)
+        assert 0 < len(model.live()) < len(IDS)
+        if not driver.capabilities.atomic_versions:
+            await driver.apply(scope, model.winners)
+        await assert_holds(driver, scope, model)
+
+    async def test_an_equal_version_is_redone(self, driver: Driver, scope: Scope) -> None:
+        old = upsert("a", version=5, text="old", tags=("x",), metadata={"topic": "t"})
+        new = upsert("a", version=5, text="new", session_id="s", expires_at=NOW, vector=AXIS)
+        model = await apply_all(driver, scope, [old, upsert("b", version=5)])
+        assert await statuses(driver, scope, [new]) == {"a": "applied"}
+        model.apply([new])
+        await assert_holds(driver, scope, model)
+        assert await statuses(driver, scope, [new]) == {"a": "applied"}
+        await assert_holds(driver, scope, model)
+
+    async def test_an_equal_version_of_another_user_takes_its_place(
+        self, driver: Driver, scope: Scope
+    ) -> None:
+        for user in ("ann", "bob", None, "ann"):
+            model = await apply_all(driver, scope, [upsert("a", version=5, user_id=user)])
+            await assert_holds(driver, scope, model)
+            for other in ("ann", "bob"):
+                expected = {"a"} if other == user else set()
+                assert await found_ids(driver, scope, {"user_id": other}) == expected
 
     async def _apply_at_once(
         self, driver: Driver, scope: Scope, batches: Sequence[Sequence[Op]]

@@ -1,0 +1,142 @@
+"""Dead letters: what was given up and why, put on its road again, or given up for good."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api.body import parse_json, read_json, validate
+from api.direct import Direct
+from api.models import DeadLettersIn, ResumeIn
+from api.openapi import body_of
+from api.problems import invalid
+from api.state import State, namespace_of, state_of
+from api.views import dead_letter_view
+from backends.journal import dead
+from backends.journal.alarms import alarms, resume
+from backends.journal.dead import AT_ONCE, Selection
+from backends.journal.usage import clock
+
+router = APIRouter(prefix="/v1", route_class=Direct)
+MAX_LIMIT = 100
+MOST_SLICES = 20
+"""Slices of 512 that one request acts on."""
+
+
+@router.get("/dead-letters")
+async def get_dead_letters(
+    request: Request,
+    *,
+    code: str | None = None,
+    driver: str | None = None,
+    source: str | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> Response:
+    """Dead letters, the newest version first, with the number of each cause and the alarms there are.
+
+    ``cursor`` is the one that the page before gave.
+    """
+    state, namespace = state_of(request), namespace_of(request)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise invalid([("/limit", f"1 to {MAX_LIMIT}")])
+    below = None if cursor is None else _version(cursor)
+    where = Selection(code=code, driver=driver, source=source)
+    page: list[dead.DeadLetter] = []
+    async with aclosing(dead.dead_letters(state.journal, namespace, where, below=below)) as found:
+        async for letter in found:
+            page.append(letter)
+            if len(page) == limit:
+                break
+    view = {
+        "causes": await dead.by_cause(state.journal, namespace),
+        "alarms": await alarms(state.journal),
+        "dead_letters": [dead_letter_view(letter) for letter in page],
+        "cursor": str(page[-1].version) if len(page) == limit else None,
+    }
+    return Response(msgspec.json.encode(view), media_type="application/json")
+
+
+def _version(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 16):
+        raise invalid([("/cursor", "not one of ours")])
+    return int(cursor)
+
+
+@router.post("/dead-letters/replay", status_code=202, openapi_extra=body_of(DeadLettersIn))
+async def replay_dead_letters(request: Request) -> Response:
+    """Put dead letters on their road again, under their own versions; a job for each 512 of them.
+
+    ``more``: there are further ones, repeat the request.
+    """
+    state, namespace = state_of(request), namespace_of(request)
+    where = await _selected(request, state)
+    jobs: list[dict[str, Any]] = []
+
+    async def act() -> int:
+        replayed = await dead.replay(state.journal, namespace, where, limit=AT_ONCE)
+        for queue, envelope in replayed.envelopes:
+            state.announcer.announce(queue, envelope)
+        if replayed.job is not None:
+            jobs.append(
+                {"id": str(replayed.job), "status": "accepted", "total": replayed.job.count}
+            )
+        return replayed.count
+
+    count, more = await _in_slices(act)
+    view = {"replayed": count, "jobs": jobs, "more": more}
+    return Response(msgspec.json.encode(view), 202, media_type="application/json")
+
+
+@router.post("/dead-letters/delete", openapi_extra=body_of(DeadLettersIn))
+async def delete_dead_letters(request: Request) -> Response:
+    """Give dead letters up for good. ``more``: there are further ones, repeat the request."""
+    state, namespace = state_of(request), namespace_of(request)
+    where = await _selected(request, state)
+    count, more = await _in_slices(
+        lambda: dead.delete(state.journal, namespace, where, limit=AT_ONCE)
+    )
+    view = {"deleted": count, "more": more}
+    return Response(msgspec.json.encode(view), media_type="application/json")
+
+
+@router.post("/dead-letters/resume", openapi_extra=body_of(ResumeIn))
+async def resume_stages(request: Request) -> Response:
+    """End the alarm of one stage, or of all: what they refuse is given up again, up to the limit."""
+    state = state_of(request)
+    raw = await read_json(request, state.settings.body_limit)
+    body = validate(ResumeIn, parse_json(raw or b"{}"))
+    known = await alarms(state.journal)
+    ended = [stage for stage in known if body.stage in (None, stage)]
+    await resume(state.journal, ended)
+    return Response(msgspec.json.encode({"resumed": ended}), media_type="application/json")
+
+
+async def _selected(request: Request, state: State) -> Selection:
+    """What the body asks for, of what had died before the request."""
+    raw = await read_json(request, state.settings.body_limit)
+    body = validate(DeadLettersIn, parse_json(raw))
+    until = await clock(state.journal) + 1
+    return Selection(
+        code=body.code,
+        driver=body.driver,
+        source=body.source,
+        ids=None if body.ids is None else frozenset(body.ids),
+        before=until if body.before is None else min(body.before, until),
+        after=body.after,
+    )
+
+
+async def _in_slices(act: Callable[[], Awaitable[int]]) -> tuple[int, bool]:
+    """How many ``act`` did in all, and whether it may have more to do."""
+    total = 0
+    for _ in range(MOST_SLICES):
+        count = await act()
+        total += count
+        if count < AT_ONCE:
+            return total, False
+    return total, True

@@ -1,0 +1,201 @@
+"""Reader: the first driver that answers and may serve, less what it has not deleted yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from api.lag import Lag
+from api.state import Moved, State
+from backends.journal import Hidden
+from backends.journal.marks import hides
+from backends.sources import Source
+from backends.store import Store
+from memrelay.driver import Driver, Query
+from memrelay.fallback import Answer, first_answer
+from memrelay.filters import Filter
+from memrelay.times import now_us
+from memrelay.types import Hit, Memory, Scope
+
+MOST_HITS = 3200
+"""How many hits are fetched at most to fill a page, when many of them are deleted already."""
+PAGE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Seen[T]:
+    """What a driver holds. ``behind``: accepted memories that it has not applied; None if not known."""
+
+    value: T
+    behind: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Memories in the order of their ids; ``after`` is where the next ones begin, None at the end."""
+
+    memories: Sequence[Memory]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads of one scope. Each is asked of ``stores`` in order, under one deadline of its ``seconds``.
+
+    What was deleted before a read began is not in its answer, whichever driver serves. Raises
+    ``Unavailable`` when none does, and ``Moved`` when the source is in another space by now.
+    """
+
+    lag: Lag
+    scope: Scope
+    space: str
+    """Of the source, as the journal had it when the request began."""
+
+    async def search(
+        self, stores: Sequence[Store], query: Query, *, seconds: float
+    ) -> Answer[Store, Seen[Sequence[Hit]]]:
+        """At most ``query.top_k`` hits; fewer only if there are no more."""
+        return await self._first(stores, partial(self._search, query), seconds)
+
+    async def get(
+        self, stores: Sequence[Store], ids: Sequence[str], *, seconds: float
+    ) -> Answer[Store, Seen[Mapping[str, Memory]]]:
+        """The memories among ``ids`` that are there, by id; expired ones too."""
+        return await self._first(stores, partial(self._get, ids), seconds)
+
+    async def find(
+        self,
+        stores: Sequence[Store],
+        chosen: Filter | None,
+        *,
+        after: str | None,
+        limit: int,
+        seconds: float,
+    ) -> Answer[Store, Seen[Stretch]]:
+        """The live memories among the next ``limit`` that pass ``chosen``; none is not the end."""
+        return await self._first(stores, partial(self._find, chosen, after, limit), seconds)
+
+    async def count(
+        self, stores: Sequence[Store], chosen: Filter | None, *, seconds: float
+    ) -> Answer[Store, Seen[int]]:
+        """How many live memories pass ``chosen``.
+
+        Exact, but for a selection that is too large to be looked through (in half of ``seconds``)
+        while its driver has deletes to apply: then these are counted in.
+        """
+        return await self._first(stores, partial(self._count, chosen), seconds)
+
+    async def _first[T](
+        self,
+        stores: Sequence[Store],
+        ask: Callable[[_Turn], Awaitable[T]],
+        seconds: float,
+    ) -> Answer[Store, T]:
+        return await first_answer(
+            stores,
+            lambda store, least: ask(_Turn(self, store, time.monotonic() + least)),
+            deadline=time.monotonic() + seconds,
+            clock=time.monotonic,
+        )
+
+    async def _search(self, query: Query, turn: _Turn) -> Seen[Sequence[Hit]]:
+        asked = query
+        while True:
+            hits = await turn.call(partial(_search, self.scope, asked))
+            hidden = await turn.look([hit.memory.id for hit in hits])
+            seen = [hit for hit in hits if hidden is None or not hides(hidden, hit.memory)]
+            ended = len(hits) < asked.top_k or asked.top_k >= MOST_HITS
+            if ended or len(seen) >= query.top_k:
+                return Seen(seen[: query.top_k], hidden.behind if hidden else None)
+            asked = replace(asked, top_k=min(2 * asked.top_k, MOST_HITS))
+
+    async def _get(self, ids: Sequence[str], turn: _Turn) -> Seen[Mapping[str, Memory]]:
+        found = await turn.call(lambda driver: driver.get(self.scope, ids))
+        hidden = await turn.look(ids)
+        if hidden is None:
+            return Seen(found, None)
+        seen = {id: memory for id, memory in found.items() if not hides(hidden, memory)}
+        return Seen(seen, hidden.behind)
+
+    async def _find(
+        self, chosen: Filter | None, after: str | None, limit: int, turn: _Turn
+    ) -> Seen[Stretch]:
+        found = await turn.call(partial(_page, self.scope, chosen, after, limit))
+        hidden = await turn.look([memory.id for memory in found])
+        now = now_us()
+        seen = [
+            memory
+            for memory in found
+            if not memory.expired(now) and not (hidden and hides(hidden, memory))
+        ]
+        last = found[-1].id if len(found) == limit else None
+        return Seen(Stretch(seen, last), hidden.behind if hidden else None)
+
+    async def _count(self, chosen: Filter | None, turn: _Turn) -> Seen[int]:
+        hidden = await turn.look(())
+        behind = hidden.behind if hidden else None
+        if hidden is not None and (hidden.lag or hidden.scoped):
+            number = await self._count_seen(chosen, turn)
+            if number is not None:
+                return Seen(number, behind)
+        now = now_us()
+        return Seen(
+            await turn.call(lambda driver: driver.count(self.scope, chosen, now=now)), behind
+        )
+
+    async def _count_seen(self, chosen: Filter | None, turn: _Turn) -> int | None:
+        """Memory by memory; None if they are too many for that."""
+        number, after, now = 0, None, now_us()
+        until = time.monotonic() + turn.left / 2
+        while time.monotonic() < until:
+            found = await turn.call(partial(_page, self.scope, chosen, after, PAGE))
+            hidden = await turn.look([memory.id for memory in found])
+            number += sum(
+                not memory.expired(now) and not (hidden and hides(hidden, memory))
+                for memory in found
+            )
+            if len(found) < PAGE:
+                return number
+            after = found[-1].id
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One driver's turn to answer, until ``until`` of the monotonic clock."""
+
+    reader: Reader
+    store: Store
+    until: float
+
+    @property
+    def left(self) -> float:
+        return max(0.01, self.until - time.monotonic())
+
+    async def call[T](self, action: Callable[[Driver], Awaitable[T]]) -> T:
+        return await self.store.call(self.reader.scope, action, timeout=self.left)
+
+    async def look(self, ids: Sequence[str]) -> Hidden | None:
+        scope = self.reader.scope
+        place = (scope.namespace, scope.source, self.store.name)
+        hidden = await self.reader.lag.look(place, ids, seconds=self.left)
+        if hidden is not None and hidden.space != self.reader.space:
+            raise Moved(f"source {scope.source} has moved to another space")
+        return hidden
+
+
+async def _search(scope: Scope, query: Query, driver: Driver) -> Sequence[Hit]:
+    return await driver.search(scope, query)
+
+
+async def _page(
+    scope: Scope, chosen: Filter | None, after: str | None, limit: int, driver: Driver
+) -> Sequence[Memory]:
+    return await driver.find(scope, chosen, after=after, limit=limit)
+
+
+def reader_of(state: State, source: Source, namespace: str) -> Reader:
+    """Of a source as one request has it."""
+    return Reader(state.lag, source.scope(namespace), source.spaces.active)

@@ -1,0 +1,1 @@
+"""memrelay as memory of NVIDIA NeMo Agent Toolkit: ``_type: memrelay``."""

@@ -1,0 +1,1 @@
+"""A seeded campaign of faults under load, and its judgement: ``python -m tests.chaos``."""
