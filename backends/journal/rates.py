@@ -1,8 +1,8 @@
 """Rates: what happened to a namespace's memories, minute by minute, for the last day.
 
 Counted by the scripts that accept and settle, so each memory once, however often it is delivered. It is
-stored once the first driver of its source that is not away has it. Busy minutes of all namespaces are bounded:
-beyond ``MOST_MINUTES`` (``scripts/common.lua``) the oldest go first.
+stored once the first driver of its source that is not away has it. The busy minutes of all namespaces are
+bounded: beyond ``MOST_MINUTES`` (``scripts/common.lua``) the oldest go first.
 """
 
 from __future__ import annotations

@@ -58,11 +58,10 @@ local function end_stage(eid, e, stage)
   return redis.call('HINCRBY', e, 'open', -1)
 end
 
--- Codes may be a strange driver's own: beyond a bound they are one.
-local function count_dead(ns, code)
-  count_minute(ns, 'f', 1)
-  local known = redis.call('HEXISTS', P .. 'totals', 'dead|' .. code) == 1
-  count('dead|' .. ((known or redis.call('HLEN', P .. 'totals') < MOST_TOTALS) and code or 'other'), 1)
+-- The codes of errors may be a strange driver's own: beyond a bound they are one.
+local function bounded(name, other)
+  local known = redis.call('HLEN', P .. 'totals') < MOST_TOTALS or redis.call('HEXISTS', P .. 'totals', name) == 1
+  return known and name or other
 end
 
 local function bury(it, dead)
@@ -82,7 +81,8 @@ local function bury(it, dead)
     'detail', dead.detail, 'drivers', dead.drivers, 'attempts', dead.attempts, 'at', int(now_ms), 'payload', payload)
   redis.call('ZADD', P .. 'dls:' .. it.ns, dead.version, dead.version)
   redis.call('HINCRBY', P .. 'dlc:' .. it.ns, dead.code, 1)
-  count_dead(it.ns, dead.code)
+  count_minute(it.ns, 'f', 1)
+  count(bounded('dead|' .. dead.code, 'dead|other'), 1)
   use(it.ns, 0, #payload)
 end
 
@@ -407,7 +407,7 @@ for at = 1, #arg.alarms, 2 do
 end
 redis.call('HSET', P .. 'progress', q, int(now_ms))
 for name, n in pairs(arg.counts) do
-  count(name, n)
+  count(bounded(name, 'other'), n)
 end
 write_counts(now_ms)
 return answers
