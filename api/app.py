@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -36,6 +37,7 @@ from api.announce import Announcer
 from api.aside import Aside
 from api.commit import Commits
 from api.lag import Lag
+from api.meters import Measured
 from api.state import State
 from api.waiters import Waiters
 from backends.broker import Publisher, create_app
@@ -107,8 +109,9 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         journal = Journal(settings.journal_url, limits=limits_of(settings))
         stack.push_async_callback(journal.close)
         await check_durable(journal, settings)
+        queries: Counter[str] = Counter()
         opened = await open_sources(
-            settings, lambda e: CachedEmbedder(e, QueryCache(QUERIES)), writes=False
+            settings, lambda e: CachedEmbedder(e, QueryCache(QUERIES), queries), writes=False
         )
         stack.push_async_callback(opened.close)
         await enter_members(journal, settings)
@@ -139,6 +142,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             lag,
             aside,
             agents,
+            queries,
         )
 
 
@@ -159,4 +163,5 @@ def create(state: State) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestId)
+    app.add_middleware(Measured)
     return app

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from api.lag import Lag
+from api.meters import SEARCH_SECONDS
 from api.state import Moved, State
 from backends.journal import Hidden
 from backends.journal.marks import hides
@@ -102,12 +103,14 @@ class Reader:
 
     async def _search(self, query: Query, turn: _Turn) -> Seen[Sequence[Hit]]:
         asked = query
+        began = time.monotonic()
         while True:
             hits = await turn.call(partial(_search, self.scope, asked))
             hidden = await turn.look([hit.memory.id for hit in hits])
             seen = [hit for hit in hits if hidden is None or not hides(hidden, hit.memory)]
             ended = len(hits) < asked.top_k or asked.top_k >= MOST_HITS
             if ended or len(seen) >= query.top_k:
+                SEARCH_SECONDS.labels(turn.store.name).observe(time.monotonic() - began)
                 return Seen(seen[: query.top_k], hidden.behind if hidden else None)
             asked = replace(asked, top_k=min(2 * asked.top_k, MOST_HITS))
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.body import read_model
 from api.direct import Direct
+from api.meters import FALLBACKS, SEARCHES
 from api.models import Mode, SearchIn
 from api.openapi import body_of
 from api.problems import Problem, invalid, not_found
@@ -94,6 +95,8 @@ async def search(request: Request) -> Response:
     body = await read_model(request, SearchIn, state.settings.body_limit)
     namespace = namespace_of(request)
     found = await run(state, body, namespace, began)
+    SEARCHES.labels(found.mode).inc()
+    FALLBACKS.inc(found.fallback)
     view = {
         "hits": [hit_view(hit, body.include) for hit in found.hits[body.offset :]],
         "mode": found.mode,

@@ -222,11 +222,15 @@ async def _tell(
 ) -> Settled:
     """Settle, again and again while the journal is away. What was settled unheard is ``lost`` then."""
     until = room.loop.time() + room.journal.lease_ms / 1000
+    counts = room.take_counts()
     while True:
         try:
-            return await room.journal.settle(claim, settlements, tally=tally, seen=seen)
+            return await room.journal.settle(
+                claim, settlements, tally=tally, seen=seen, counts=counts
+            )
         except Unavailable as error:
             if room.loop.time() > until:
+                room.counts.update(counts)
                 raise
             log.warning("%d envelopes are settled later: %s", len(settlements), error)
         await asyncio.sleep(SETTLE_AGAIN)
