@@ -39,10 +39,13 @@ from api.commit import Commits
 from api.lag import Lag
 from api.meters import Measured
 from api.state import State
+from api.traced import Traced
 from api.waiters import Waiters
+from backends import tracing
 from backends.broker import Publisher, create_app
 from backends.embedding.cache import CachedEmbedder, QueryCache
 from backends.journal import Journal, check_durable, limits_of
+from backends.logs import about
 from backends.sources import enter_members, open_sources
 from memrelay import __version__
 from memrelay.pacing import Pace
@@ -89,7 +92,8 @@ class RequestId:
                 message["headers"].append(header)
             await send(message)
 
-        await self._app(scope, receive, stamped)
+        with about(request_id=scope["request_id"]):
+            await self._app(scope, receive, stamped)
 
 
 def _given_id(scope: Scope) -> bytes | None:
@@ -106,6 +110,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Everything the routes need; ``ConfigError`` or ``Unavailable`` if it cannot be had."""
     agents = mcp.endpoint(settings)
     async with AsyncExitStack() as stack:  # what was opened last is closed first
+        tracing.start("memrelay-api")
+        stack.callback(tracing.stop)
         journal = Journal(settings.journal_url, limits=limits_of(settings))
         stack.push_async_callback(journal.close)
         await check_durable(journal, settings)
@@ -164,4 +170,6 @@ def create(state: State) -> FastAPI:
     openapi.install(app)
     app.add_middleware(RequestId)
     app.add_middleware(Measured)
+    if tracing.active():
+        app.add_middleware(Traced)
     return app

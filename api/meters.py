@@ -46,7 +46,7 @@ class Measured:
         async def seen(message: Any) -> None:
             if message["type"] == "http.response.start":
                 route = route_of(scope)
-                HTTP_REQUESTS.labels(route, _method(scope), str(message["status"])).inc()
+                HTTP_REQUESTS.labels(route, method_of(scope), str(message["status"])).inc()
                 HTTP_SECONDS.labels(route).observe(time.perf_counter() - began)
             await send(message)
 
@@ -66,7 +66,7 @@ def route_of(scope: Scope) -> str:
     )  # of a mount, or of a route without parameters
 
 
-def _method(scope: Scope) -> str:
+def method_of(scope: Scope) -> str:
     """Anybody may send any."""
     method: str = scope["method"]
     return method if method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD") else "other"

@@ -14,6 +14,7 @@ from backends.journal import Hidden
 from backends.journal.marks import hides
 from backends.sources import Source
 from backends.store import Store
+from backends.tracing import span
 from memrelay.driver import Driver, Query
 from memrelay.fallback import Answer, first_answer
 from memrelay.filters import Filter
@@ -102,15 +103,20 @@ class Reader:
         )
 
     async def _search(self, query: Query, turn: _Turn) -> Seen[Sequence[Hit]]:
-        asked = query
         began = time.monotonic()
+        with span("search", kind="client", driver=turn.store.name, top_k=query.top_k):
+            found = await self._search_more(query, turn)
+        SEARCH_SECONDS.labels(turn.store.name).observe(time.monotonic() - began)
+        return found
+
+    async def _search_more(self, query: Query, turn: _Turn) -> Seen[Sequence[Hit]]:
+        asked = query
         while True:
             hits = await turn.call(partial(_search, self.scope, asked))
             hidden = await turn.look([hit.memory.id for hit in hits])
             seen = [hit for hit in hits if hidden is None or not hides(hidden, hit.memory)]
             ended = len(hits) < asked.top_k or asked.top_k >= MOST_HITS
             if ended or len(seen) >= query.top_k:
-                SEARCH_SECONDS.labels(turn.store.name).observe(time.monotonic() - began)
                 return Seen(seen[: query.top_k], hidden.behind if hidden else None)
             asked = replace(asked, top_k=min(2 * asked.top_k, MOST_HITS))
 

@@ -22,6 +22,7 @@ from api.state import State, namespace_of, state_of
 from api.views import hit_view
 from backends.sources import Source
 from backends.store import Store
+from backends.tracing import span
 from memrelay.driver import Query
 from memrelay.errors import Transient, Unavailable, Unsupported
 from memrelay.fallback import Answer
@@ -248,8 +249,9 @@ async def _vector(wanted: Search) -> bytes:
     assert embedder is not None
     assert text is not None
     try:
-        async with asyncio.timeout(wanted.left):
-            return (await embedder.embed([text]))[0]
+        with span("embed", kind="client", model=embedder.space.model, texts=1):
+            async with asyncio.timeout(wanted.left):
+                return (await embedder.embed([text]))[0]
     except TimeoutError:
         raise Unavailable(
             "the query could not be embedded in time", code="embedding_timeout"

@@ -47,5 +47,5 @@ async def _run(room: Room, name: str, step: Step) -> int:
     except Busy:
         return 0
     except MemrelayError as error:
-        log.warning("%s goes on later: %s", name, error)
+        log.warning("%s goes on later: %s", name, error.code)
     return 1

@@ -25,7 +25,7 @@ async def recheck(room: Room) -> None:
         try:
             mended = await mend(place.scope, peers_of(room, place), ids) if place else 0
         except MemrelayError as error:
-            log.warning("%d memories of %s are compared later: %s", len(ids), name, error)
+            log.warning("%d memories of %s are compared later: %s", len(ids), name, error.code)
             await note(room.journal, name, ids)
             continue
         if mended:
