@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from backends import tracing
+from memrelay.errors import MemrelayError
 from memrelay.settings import LogFormat
 
 QUIET = {"celery": logging.WARNING, "httpx": logging.WARNING, "mcp": logging.WARNING}
@@ -98,9 +99,15 @@ def stack_of(error: BaseException | None) -> str:
     parts = []
     while error is not None:
         frames = "".join(traceback.format_tb(error.__traceback__))
-        parts.append(f"{frames}{type(error).__module__}.{type(error).__qualname__}")
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        parts.append(f"Traceback (most recent call last):\n{frames}{name}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\nraised from\n".join(parts)
+
+
+def loggable(error: MemrelayError) -> str:
+    """What a log may say of an error: its message, or just its code where that may quote a memory."""
+    return error.code if error.quotes else str(error)
 
 
 def _fields() -> dict[str, str]:

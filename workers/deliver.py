@@ -17,7 +17,7 @@ from backends.embedding.check import VALUE, check_vectors
 from backends.journal import Claim, DropWhere, Put, Settled, Settlement, Tally
 from backends.journal.locks import Busy
 from backends.journal.recheck import doubt, note, took
-from backends.logs import about
+from backends.logs import about, loggable
 from backends.sources import Source
 from backends.store import BreakerOpen
 from backends.tracing import span
@@ -80,8 +80,7 @@ async def work(room: Room, claim: Claim) -> None:
         if source.building is not None:
             await _embed_twins(source.building, items)
     except Transient as error:
-        # What a model or a store says may quote what it was given: not for the log.
-        log.warning("embedding %d memories failed for now: %s", len(items), error.code)
+        log.warning("embedding %d memories failed for now: %s", len(items), loggable(error))
         await _again(room, claim, error)
         return
     driver = driver_of(claim.queue)
@@ -128,7 +127,9 @@ async def _to_driver(
         if applied.down is not None:
             under_way.failed(applied.down.code)
     if applied.down is not None:
-        log.warning("driver %s takes %d memories later: %s", driver, len(items), applied.down.code)
+        log.warning(
+            "driver %s takes %d memories later: %s", driver, len(items), loggable(applied.down)
+        )
     return applied
 
 
