@@ -12,6 +12,7 @@ import uvicorn
 import uvloop
 
 from api.app import create, open_state
+from backends.logs import configure
 from backends.process import run_process
 from memrelay.errors import ConfigError
 from memrelay.settings import Settings, load_settings
@@ -48,6 +49,7 @@ def check_exposure(settings: Settings) -> None:
 
 
 async def serve(settings: Settings) -> None:
+    configure("api", settings.log_format)
     check_exposure(settings)
     listening = bind(settings)
     async with open_state(settings) as state:
@@ -55,6 +57,7 @@ async def serve(settings: Settings) -> None:
             create(state),
             lifespan="off",
             access_log=False,
+            log_config=None,  # ours
             log_level="warning",
             server_header=False,
             proxy_headers=False,

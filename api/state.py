@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ class State:
     lag: Lag
     aside: Aside
     mcp: Endpoint
+    queries: Counter[str]
+    """Hits and misses of the cache of queries' vectors."""
 
     async def read[T](self, name: str, ask: Callable[[Source], Awaitable[T]]) -> T:
         """What ``ask`` finds in a source as it is; once more, if it has moved to another space meanwhile."""

@@ -80,6 +80,7 @@ async def apply(
     open_items = [item for item in items if driver not in item.letters]
     ops = [op for op in (item.op() for item in open_items) if op is not None]
     applied = Applied()
+    began = time.monotonic()
     try:
         for part, turn in _turns(room, claim, ops):
             async with turn, _alone(room, at):
@@ -89,6 +90,9 @@ async def apply(
                 await _delete(room, at, item, applied)
     except Transient as error:
         applied.down = error
+    finally:
+        if open_items:
+            room.observe(f"apply|{driver}", time.monotonic() - began)
     return applied
 
 
