@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import (
     accept,
+    apikeys,
     batches,
     dead_letters,
     deleting,
@@ -34,7 +35,9 @@ from api import (
 from api import importing as imports
 from api.announce import Announcer
 from api.aside import Aside
+from api.auth import guarded
 from api.commit import Commits
+from api.keyring import Keyring
 from api.lag import Lag
 from api.state import State
 from api.waiters import Waiters
@@ -64,6 +67,7 @@ MODULES = (
     keysearch,
     batches,
     limits,
+    apikeys,
     health,
 )
 
@@ -107,6 +111,9 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         journal = Journal(settings.journal_url, limits=limits_of(settings))
         stack.push_async_callback(journal.close)
         await check_durable(journal, settings)
+        keyring = Keyring(journal, settings.namespace, admin_key=settings.admin_key_text)
+        stack.push_async_callback(keyring.close)
+        await keyring.start()
         opened = await open_sources(
             settings, lambda e: CachedEmbedder(e, QueryCache(QUERIES)), writes=False
         )
@@ -139,6 +146,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             lag,
             aside,
             agents,
+            keyring,
         )
 
 
@@ -156,6 +164,7 @@ def create(state: State) -> FastAPI:
         routes += module.router.routes
     app.router.routes[:0] = routes  # include_router would cost every request a detour
     app.router.routes.append(Route(mcp.PATH, state.mcp))
+    app.router.routes[:] = guarded(app.router.routes)
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestId)

@@ -9,7 +9,9 @@ from fastapi import Request
 
 from api.announce import Announcer
 from api.aside import Aside
+from api.auth import grant_of
 from api.commit import Commits
+from api.keyring import Keyring
 from api.lag import Lag
 from api.mcp import Endpoint
 from api.problems import unknown_source
@@ -27,7 +29,7 @@ class Moved(Permanent):
 
 
 NAMESPACE = "default"
-"""The namespace of requests while no API key is configured, unless the setting says another."""
+"""The namespace of requests while there is no API key, unless the setting says another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class State:
     lag: Lag
     aside: Aside
     mcp: Endpoint
+    keyring: Keyring
 
     async def read[T](self, name: str, ask: Callable[[Source], Awaitable[T]]) -> T:
         """What ``ask`` finds in a source as it is; once more, if it has moved to another space meanwhile."""
@@ -78,4 +81,4 @@ def state_of(request: Request) -> State:
 
 def namespace_of(request: Request) -> str:
     """The tenant of a request; follows from its credentials, never from its body."""
-    return state_of(request).settings.namespace
+    return grant_of(request).namespace
