@@ -10,6 +10,7 @@
 --                  z:<q> leases that ran out over a single memory
 --                  and for each driver: o:<driver> outcomes, x:<driver> errors, p:<driver> tries for single memories
 --                  (pk:<driver> what the driver had taken by then);
+--                  t:<driver> '<ms>,<ms>', from when to when it last worked on it;  cl: ms of the first claim;
 --                  part: some outcomes are there, others not yet
 -- b:<eid> v:<eid>  its writes; its vectors, once a driver has to be served later. Opaque bytes. The vectors' space is vp.
 -- open             zset of envelopes with an open stage, by eid
