@@ -15,6 +15,7 @@ from api import (
     accept,
     apikeys,
     batches,
+    dashboard,
     dead_letters,
     deleting,
     drivers,
@@ -37,6 +38,7 @@ from api.announce import Announcer
 from api.aside import Aside
 from api.auth import guarded
 from api.commit import Commits
+from api.feeds import Feeds
 from api.keyring import Keyring
 from api.lag import Lag
 from api.state import State
@@ -147,6 +149,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             aside,
             agents,
             keyring,
+            Feeds(),
         )
 
 
@@ -160,7 +163,7 @@ def create(state: State) -> FastAPI:
     )
     app.state.memrelay = state
     routes: list[BaseRoute] = []
-    for module in MODULES:
+    for module in (*MODULES, *dashboard.MODULES):
         routes += module.router.routes
     app.router.routes[:0] = routes  # include_router would cost every request a detour
     app.router.routes.append(Route(mcp.PATH, state.mcp))

@@ -11,6 +11,7 @@ from api.announce import Announcer
 from api.aside import Aside
 from api.auth import grant_of
 from api.commit import Commits
+from api.feeds import Feeds
 from api.keyring import Keyring
 from api.lag import Lag
 from api.mcp import Endpoint
@@ -46,6 +47,7 @@ class State:
     aside: Aside
     mcp: Endpoint
     keyring: Keyring
+    feeds: Feeds
 
     async def read[T](self, name: str, ask: Callable[[Source], Awaitable[T]]) -> T:
         """What ``ask`` finds in a source as it is; once more, if it has moved to another space meanwhile."""

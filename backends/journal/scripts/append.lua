@@ -118,6 +118,8 @@ local function enter_unit(unit, first)
       ARGV[envelope.body], now_ms, arg.check_ms)
     note(unit.ns, envelope, version)
     redis.call('SADD', P .. 'scopes', unit.ns .. '|' .. envelope.src)
+    count('accepted|' .. envelope.q, envelope.n)
+    count_minute(unit.ns, 'a', envelope.n)
     version = version + envelope.n
   end
 end
@@ -160,5 +162,6 @@ for index, unit in ipairs(arg.units) do
   answers[index] = answer
 end
 redis.call('SET', P .. 'ver', int(next_version - 1))
+write_counts(now_ms)
 answers[#answers + 1] = redis.call('EXISTS', P .. 'hurry')
 return answers
