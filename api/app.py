@@ -38,6 +38,7 @@ from api.announce import Announcer
 from api.aside import Aside
 from api.auth import guarded
 from api.commit import Commits
+from api.dashboard.page import error_page
 from api.feeds import Feeds
 from api.keyring import Keyring
 from api.lag import Lag
@@ -167,7 +168,7 @@ def create(state: State) -> FastAPI:
         routes += module.router.routes
     app.router.routes[:0] = routes  # include_router would cost every request a detour
     app.router.routes.append(Route(mcp.PATH, state.mcp))
-    app.router.routes[:] = guarded(app.router.routes)
+    app.router.routes[:] = guarded(app.router.routes, error_page)
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestId)

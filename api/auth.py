@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import Protocol
 from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.keyring import Grant, Keyring
 from api.mcp import PATH as MCP
-from api.problems import LOGIN, Problem, refused
+from api.problems import LOGIN, Problem, of, refused
 from api.scopes import OPEN, Need, need_of
-from memrelay.errors import Unavailable
-from memrelay.settings import Settings
+from memrelay.errors import MemrelayError, Unavailable
 
 GRANT = "memrelay.grant"
 """Under this name the grant is in the ASGI scope."""
@@ -27,6 +25,10 @@ COOKIE = "memrelay_key"
 NO_KEY = "An API key is needed: Authorization: Bearer mr_…"
 NOT_GOOD = "The API key is not good: unknown, revoked or expired."
 SAFE = ("GET", "HEAD", "OPTIONS")
+NOBODY = Grant("", frozenset(), "")
+
+type Show = Callable[[Request, Problem], Response]
+"""How a problem is shown to people."""
 
 
 def grant_of(request: Request) -> Grant:
@@ -36,23 +38,12 @@ def grant_of(request: Request) -> Grant:
     return grant
 
 
-class Home(Protocol):
-    """What is known of the process."""
-
-    @property
-    def keyring(self) -> Keyring: ...
-
-    @property
-    def settings(self) -> Settings: ...
-
-
 @dataclass(slots=True)
 class Shown:
     """What a request says of its caller."""
 
     bearer: str | None = None
     cookie: str | None = None
-    htmx: bool = False
     site: str = ""
     origin: str = ""
     host: str = ""
@@ -85,8 +76,6 @@ def shown(scope: Scope, *, cookies: bool) -> Shown:
                 it.origin = value.decode("latin-1")
             case b"host":
                 it.host = value.decode("latin-1")
-            case b"hx-request":
-                it.htmx = True
     return it
 
 
@@ -108,43 +97,55 @@ class Guard:
     machine that asks for no key: that is 403 as well. MCP has rules of its own for that.
     """
 
-    def __init__(self, app: ASGIApp, path: str, need: Need) -> None:
+    def __init__(self, app: ASGIApp, path: str, need: Need, show: Show) -> None:
         self._app = app
         self._need = need
         self._page = is_page(path)
         self._elsewhere = path == MCP
+        self._show = show
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["app"].state.memrelay
         said = shown(scope, cookies=self._page)
-        if scope["method"] not in SAFE and not said.bearer and not self._elsewhere:
-            said.check_origin()
-        if self._need != OPEN:
-            try:
-                scope[GRANT] = await self._granted(state, said)
-            except Problem as problem:
-                if not self._page or problem.status != 401 or said.htmx or scope["method"] != "GET":
-                    raise
-                await RedirectResponse(LOGIN, 303)(scope, receive, send)
-                return
+        scope[GRANT] = NOBODY
+        try:
+            if scope["method"] not in SAFE and not said.bearer and not self._elsewhere:
+                said.check_origin()
+            scope[GRANT] = grant = await self._granted(state.keyring, said)
+            self._check(grant, state.settings.namespace)
+        except (Problem, MemrelayError) as error:
+            if not self._page:
+                raise
+            await self._page_of(Request(scope), of(error))(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
-    async def _granted(self, state: Home, said: Shown) -> Grant:
-        keyring = state.keyring
+    def _page_of(self, request: Request, problem: Problem) -> Response:
+        """What people see instead of the page that they asked for: the login, if that is what it takes."""
+        if problem.status != 401:
+            return self._show(request, problem)
+        if "hx-request" in request.headers:
+            return problem.response(request.scope.get("request_id", ""))
+        return RedirectResponse(LOGIN, 303)
+
+    async def _granted(self, keyring: Keyring, said: Shown) -> Grant:
         if not keyring.locked:
             return keyring.everybody
+        if self._need == OPEN:
+            return NOBODY
         key = said.cookie if said.bearer is None else said.bearer
         if not key:
             raise refused(NO_KEY, shown=False, login=self._page)
         grant = await keyring.grant(key)
         if grant is None:
             raise refused(NOT_GOOD, login=self._page)
-        self._check(grant, state.settings.namespace)
         return grant
 
     def _check(self, grant: Grant, home: str) -> None:
         """Whether it is enough for the route."""
         scopes = self._need.scopes
+        if not scopes:
+            return
         if not any(grant.may(scope) for scope in scopes):
             raise Problem(
                 403, "forbidden", f"This needs a key with the scope {' or '.join(scopes)}."
@@ -161,16 +162,16 @@ def is_page(path: str) -> bool:
     return path == "/" or path.startswith("/ui/")
 
 
-def guarded(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
+def guarded(routes: Sequence[BaseRoute], show: Show) -> list[BaseRoute]:
     """The routes, each behind its need; ``LookupError`` for one that is not in the table."""
-    return [_guarded(route) for route in routes]
+    return [_guarded(route, show) for route in routes]
 
 
-def _guarded(route: BaseRoute) -> BaseRoute:
+def _guarded(route: BaseRoute, show: Show) -> BaseRoute:
     need = need_of(route)
     assert isinstance(route, Route | Mount)
     if need == OPEN and not is_page(route.path):
         return route
     route = copy.copy(route)  # routes are their modules', and applications are made more than once
-    route.app = Guard(route.app, route.path, need)
+    route.app = Guard(route.app, route.path, need, show)
     return route

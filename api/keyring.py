@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from api.problems import refused
@@ -121,12 +122,28 @@ class Keyring:
         return Grant(known.held.namespace, known.held.scopes, token.id, sure)
 
     async def check(self, grant: Grant) -> None:
-        """Raise 401 if the key has ended since it was granted: for what goes on for long."""
-        if grant.key_id == OPERATOR or not self.locked:
-            return
-        known = await self._look(grant.key_id) if grant.key_id else None
-        if known is None or not known.good(self._clock()):
+        """Raise 401 if what was granted has ended since, for what goes on for long."""
+        if not await self.holds(grant):
             raise refused("The API key is good no more.")
+
+    async def holds(self, grant: Grant) -> bool:
+        """Whether what was granted still is."""
+        if grant.key_id == OPERATOR or not self.locked:
+            return True
+        known = await self._look(grant.key_id) if grant.key_id else None
+        return known is not None and known.good(self._clock())
+
+    async def during[T](self, grant: Grant, events: AsyncGenerator[T]) -> AsyncGenerator[T]:
+        """The events, as long as what was granted is."""
+        async with aclosing(events):
+            async for event in events:
+                try:
+                    held = await self.holds(grant)
+                except Unavailable:
+                    held = False
+                if not held:
+                    return
+                yield event
 
     async def _look(self, id: str) -> _Known | None:
         """The key, asked for if we have not looked lately."""

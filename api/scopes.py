@@ -43,7 +43,7 @@ ROUTES: Mapping[Need, str] = {
         GET /ui/login
         POST /ui/login
         POST /ui/logout
-        * /ui/static
+        GET /ui/static/{digest}/{name}
     """,
     READ: """
         GET /v1/memories/{id}
@@ -67,6 +67,7 @@ ROUTES: Mapping[Need, str] = {
         GET /ui/drivers
         GET /ui/dead-letters
         GET /ui/events
+        * /ui/{path}
     """,
     WRITE: """
         POST /v1/memories
@@ -96,6 +97,10 @@ ROUTES: Mapping[Need, str] = {
         POST /v1/keys
         DELETE /v1/keys/{id}
         GET /ui/keys
+        POST /ui/keys
+        POST /ui/keys/{id}/revoke
+        POST /ui/dead-letters/replay
+        POST /ui/dead-letters/delete
     """,
     OPERATOR: """
         POST /v1/dead-letters/resume
@@ -103,12 +108,17 @@ ROUTES: Mapping[Need, str] = {
         POST /v1/drivers/{name}/detach
         POST /v1/drivers/{name}/retire
         POST /v1/drivers/{name}/join
+        POST /ui/dead-letters/resume
+        POST /ui/drivers/{name}/sync
+        POST /ui/drivers/{name}/detach
+        POST /ui/drivers/{name}/retire
+        POST /ui/drivers/{name}/join
     """,
     SCRAPE: """
         GET /metrics
     """,
 }
-"""A line for each method and path; ``*`` stands for all methods."""
+"""A line for each method and path; ``*`` stands for all methods that have no line."""
 
 
 def _form(method: str, path: str) -> str:
@@ -126,7 +136,10 @@ _NEEDS = {
 def need_of(route: BaseRoute) -> Need:
     """By the table; ``LookupError`` for a route that is not in it, or whose methods need different things."""
     assert isinstance(route, Route | Mount)
-    found = {_NEEDS.get(_form(method, route.path)) for method in _methods(route)}
+    found = {
+        _NEEDS.get(_form(method, route.path), _NEEDS.get(_form("*", route.path)))
+        for method in _methods(route)
+    }
     need = found.pop() if len(found) == 1 else None
     if need is None:
         raise LookupError(f"what does {route.path} need of a caller? Say it in api/scopes.py")
