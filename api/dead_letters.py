@@ -54,7 +54,7 @@ async def get_dead_letters(
                 break
     view = {
         "causes": await dead.by_cause(state.journal, namespace),
-        "alarms": await alarms(state.journal),
+        "alarms": await state.alarms(namespace),
         "dead_letters": [dead_letter_view(letter) for letter in page],
         "cursor": str(page[-1].version) if len(page) == limit else None,
     }
