@@ -22,7 +22,8 @@ ADMIN_KEY = "the-admin-key-of-the-settings-0123456789"
 
 
 class House:
-    """``first`` has a worker; ``second`` is an API that everybody on the network reaches, with an admin key.
+    """``first`` has a worker; ``second`` is an API alone, with an admin key in its settings. As there are
+    keys, both may be reached by the whole network.
 
     ``keys`` has one for each namespace and scope. As a context manager: started, and stopped.
     """
@@ -37,9 +38,9 @@ class House:
             redis_url=f"{self.store.url}/0",
             directory=directory,
         )
-        exposed = {"MEMRELAY_HOST": "0.0.0.0", "MEMRELAY_ADMIN_KEY": ADMIN_KEY}
+        env["MEMRELAY_HOST"] = "0.0.0.0"
         self.first = Service(env, directory / "first")
-        self.second = Service(env | exposed, directory / "second")
+        self.second = Service(env | {"MEMRELAY_ADMIN_KEY": ADMIN_KEY}, directory / "second")
         self.keys: dict[tuple[str, KeyScope], Token] = {}
         self._stack = ExitStack()
 

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,12 +38,6 @@ ROUTES = [
     if isinstance(route, Route)
     for method in sorted(route.methods or ())
 ] + [("POST", "/mcp", Need(("read", "write")))]
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("house")) as house:
-        yield house
 
 
 def asked(client: httpx.Client, method: str, path: str) -> httpx.Response:
@@ -295,16 +289,13 @@ def test_keys_by_the_command_line(house: House) -> None:
     key = made.stdout.strip()
     assert made.returncode == 0 and key.startswith("mr_") and key not in made.stderr
     assert said("add", "tea", MEMRELAY_API_KEY=key).returncode == 0
-    denied = said("count", MEMRELAY_API_KEY=key)
-    assert denied.returncode == 1 and "scope read" in denied.stderr
     listed = json.loads(said("keys", "ls", "--namespace", "initech", "--json").stdout)
     [row] = listed["keys"]
     assert (row["name"], row["scopes"]) == ("tps", ["write"])
     assert key not in json.dumps(listed)
     assert said("keys", "revoke", row["id"]).returncode == 0
-    assert said("keys", "revoke", row["id"]).returncode == 1
-    assert said("keys", "create", "--scope", "root").returncode == 2
-    assert said("keys", "create", "--scope", "read", "--namespace", "A B").returncode == 1
+    again = said("keys", "revoke", row["id"])
+    assert again.returncode == 1 and "no API key of this id" in again.stderr
 
 
 def test_no_secret_is_written_down_anywhere(house: House) -> None:
