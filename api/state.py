@@ -9,8 +9,10 @@ from fastapi import Request
 
 from api.announce import Announcer
 from api.aside import Aside
+from api.auth import grant_of
 from api.commit import Commits
 from api.feeds import Feeds
+from api.keyring import Keyring
 from api.lag import Lag
 from api.mcp import Endpoint
 from api.problems import unknown_source
@@ -28,7 +30,7 @@ class Moved(Permanent):
 
 
 NAMESPACE = "default"
-"""The namespace of requests while no API key is configured, unless the setting says another."""
+"""The namespace of requests while there is no API key, unless the setting says another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class State:
     lag: Lag
     aside: Aside
     mcp: Endpoint
+    keyring: Keyring
     feeds: Feeds
 
     async def read[T](self, name: str, ask: Callable[[Source], Awaitable[T]]) -> T:
@@ -80,4 +83,4 @@ def state_of(request: Request) -> State:
 
 def namespace_of(request: Request) -> str:
     """The tenant of a request; follows from its credentials, never from its body."""
-    return state_of(request).settings.namespace
+    return grant_of(request).namespace
