@@ -12,6 +12,7 @@ import uvicorn
 import uvloop
 
 from api.app import create, open_state
+from api.feeds import Feeds
 from backends.process import run_process
 from memrelay.errors import ConfigError
 from memrelay.settings import Settings, load_settings
@@ -47,6 +48,18 @@ def check_exposure(settings: Settings) -> None:
         )
 
 
+class Server(uvicorn.Server):
+    """Ends what would never end by itself, before it waits for what is under way."""
+
+    def __init__(self, config: uvicorn.Config, feeds: Feeds) -> None:
+        super().__init__(config)
+        self._feeds = feeds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._feeds.close()
+        await super().shutdown(sockets)
+
+
 async def serve(settings: Settings) -> None:
     check_exposure(settings)
     listening = bind(settings)
@@ -65,7 +78,7 @@ async def serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()  # what is loaded now stays: only requests are worth looking through
         gc.set_threshold(GC_THRESHOLD)
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await Server(config, state.feeds).serve(sockets=[listening])
 
 
 def main() -> int:

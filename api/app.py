@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api import (
     accept,
     batches,
+    dashboard,
     dead_letters,
     deleting,
     drivers,
@@ -35,6 +36,7 @@ from api import importing as imports
 from api.announce import Announcer
 from api.aside import Aside
 from api.commit import Commits
+from api.feeds import Feeds
 from api.lag import Lag
 from api.state import State
 from api.waiters import Waiters
@@ -139,6 +141,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             lag,
             aside,
             agents,
+            Feeds(),
         )
 
 
@@ -152,7 +155,7 @@ def create(state: State) -> FastAPI:
     )
     app.state.memrelay = state
     routes: list[BaseRoute] = []
-    for module in MODULES:
+    for module in (*MODULES, *dashboard.MODULES):
         routes += module.router.routes
     app.router.routes[:0] = routes  # include_router would cost every request a detour
     app.router.routes.append(Route(mcp.PATH, state.mcp))

@@ -48,7 +48,12 @@ async def get_drivers(request: Request) -> Response:
     ``backlog`` are memories that it has not applied, of which the oldest was accepted
     ``oldest_seconds`` ago. ``breaker`` is that of the process which answers.
     """
-    state, namespace = state_of(request), namespace_of(request)
+    view = await driver_views(state_of(request), namespace_of(request))
+    return Response(msgspec.json.encode({"drivers": view}), media_type="application/json")
+
+
+async def driver_views(state: State, namespace: str) -> list[dict[str, Any]]:
+    """What ``GET /v1/drivers`` says of each."""
     stores = state.sources.stores
     names = list(stores)
     belonging = await members(state.journal, state.sources.by_name)
@@ -64,7 +69,7 @@ async def get_drivers(request: Request) -> Response:
         row = _view(state, namespace, name, known[name], answers=answers)
         row["members"] = _memberships(state, namespace, name, belonging, known)
         view.append(row | {"oldest_seconds": age, "alarm": told.get(name)})
-    return Response(msgspec.json.encode({"drivers": view}), media_type="application/json")
+    return view
 
 
 def _view(

@@ -10,6 +10,7 @@ from fastapi import Request
 from api.announce import Announcer
 from api.aside import Aside
 from api.commit import Commits
+from api.feeds import Feeds
 from api.lag import Lag
 from api.mcp import Endpoint
 from api.problems import unknown_source
@@ -43,6 +44,7 @@ class State:
     lag: Lag
     aside: Aside
     mcp: Endpoint
+    feeds: Feeds
 
     async def read[T](self, name: str, ask: Callable[[Source], Awaitable[T]]) -> T:
         """What ``ask`` finds in a source as it is; once more, if it has moved to another space meanwhile."""

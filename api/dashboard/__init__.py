@@ -1,0 +1,9 @@
+"""The dashboard: pages at ``/`` and ``/ui/…``, rendered here; live parts come again when they change.
+
+A module for each page. They call the functions that the routes call, and go by the same namespace.
+"""
+
+from api.dashboard import assets, drivers, events, jobs, missing, overview
+
+MODULES = (assets, overview, jobs, drivers, events, missing)
+"""In the order in which their routes are tried; ``missing`` takes what is left."""
