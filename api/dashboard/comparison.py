@@ -18,7 +18,7 @@ from memrelay.types import Hit, Memory
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one search came to, a finding or a problem. ``driver``: the only one asked; None for the service."""
+    """What one search came to. ``driver`` is the only one that was asked; None for the service."""
 
     driver: str | None
     took_ms: float

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from api import dead_letters
 from api.body import validate
-from api.dashboard.form import read_fields
+from api.dashboard.form import read_fields, read_form
 from api.dashboard.live import Look, shown
 from api.dashboard.page import Page, fragment, page, see_other, viewer_of
 from api.dead_letters import Done, page_of
@@ -102,8 +102,7 @@ async def delete_letters(request: Request) -> Response:
 async def resume_stage(request: Request) -> Response:
     """End one alarm."""
     state = state_of(request)
-    fields = dict(await read_fields(request))
-    body = validate(ResumeIn, {"stage": fields.get("stage")})
+    body = validate(ResumeIn, {"stage": (await read_form(request)).get("stage")})
     if body.stage in await alarms(state.journal):
         await resume(state.journal, [body.stage])
     return see_other(PATH)

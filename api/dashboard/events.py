@@ -8,7 +8,7 @@ from functools import partial
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
-from api.dashboard import drivers, jobs, overview
+from api.dashboard import dead_letters, drivers, jobs, overview
 from api.dashboard.live import Look, shown
 from api.dashboard.page import HEADERS, Page, viewer_of
 from api.feeds import News
@@ -20,6 +20,7 @@ LIVE: dict[str, Callable[[State, Look], Awaitable[News]]] = {
     "overview": overview.live,
     "drivers": drivers.live,
     "job": jobs.live,
+    "dead-letters": dead_letters.live,
 }
 
 

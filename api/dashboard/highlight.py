@@ -22,7 +22,7 @@ class Piece:
 
 def highlight(text: str, query: str, length: int = SHOWN) -> list[Piece]:
     """About ``length`` characters around the first word that text and query have in common."""
-    words = {word.casefold() for word in _WORD.findall(query) if len(word) > 1}
+    words = {word.casefold() for word in _WORD.findall(query) if len(word) > 2}
     found = [m.span() for m in _WORD.finditer(text, 0, LOOKED_AT) if m.group().casefold() in words]
     start = _start(text, found[0][0] if found else 0, length)
     end = min(len(text), start + length)

@@ -101,5 +101,6 @@ def _by_field(problem: Problem) -> dict[str, str]:
     told: dict[str, str] = {}
     for pointer, detail in problem.errors or [("/query", problem.detail)]:
         field, _, inside = pointer.removeprefix("/").partition("/")
-        told.setdefault(field, f"{inside}: {detail}" if inside else detail)
+        text = f"{inside}: {detail}" if inside else detail
+        told.setdefault(field if field in FIELDS else "query", text)
     return told
