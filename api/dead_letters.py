@@ -59,7 +59,7 @@ async def get_dead_letters(
     page = await page_of(state, namespace, where, below=below, limit=limit)
     view = {
         "causes": await dead.by_cause(state.journal, namespace),
-        "alarms": await alarms(state.journal),
+        "alarms": await state.alarms(namespace),
         "dead_letters": [dead_letter_view(letter) for letter in page],
         "cursor": str(page[-1].version) if len(page) == limit else None,
     }

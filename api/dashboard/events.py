@@ -8,6 +8,7 @@ from functools import partial
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
+from api.auth import grant_of
 from api.dashboard import dead_letters, drivers, jobs, overview
 from api.dashboard.live import Look, shown
 from api.dashboard.page import HEADERS, Page, viewer_of
@@ -31,8 +32,9 @@ async def get_events(request: Request, page: str, id: str = "") -> Response:
     if make is None:
         raise not_found()
     look = Look(page, id, viewer_of(request))
+    events = state.feeds.follow(look, partial(shown, make, state, look))
     return StreamingResponse(
-        state.feeds.follow(look, partial(shown, make, state, look)),
+        state.keyring.during(grant_of(request), events),
         headers=HEADERS,
         media_type="text/event-stream",
     )

@@ -12,7 +12,6 @@ from api.drivers import driver_views
 from api.feeds import News
 from api.state import State, state_of
 from backends.journal import dead
-from backends.journal.alarms import alarms
 from backends.journal.pulse import pulse
 from backends.journal.usage import usage
 
@@ -31,7 +30,7 @@ async def live(state: State, look: Look) -> News:
     waiting, causes, told, beats, drivers = await asyncio.gather(
         usage(state.journal, namespace),
         dead.by_cause(state.journal, namespace),
-        alarms(state.journal),
+        state.alarms(namespace),
         pulse(state.journal),
         driver_views(state, namespace),
     )

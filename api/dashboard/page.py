@@ -13,12 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from api import problems
+from api.auth import grant_of
 from api.dashboard.assets import asset_url
 from api.dashboard.formats import FILTERS
 from api.dashboard.same_origin import check_same_origin
 from api.direct import Direct
 from api.problems import Problem
-from api.state import namespace_of
+from api.state import state_of
 from memrelay import __version__
 
 POLICY = (
@@ -70,11 +71,20 @@ class Viewer:
     namespace: str
     writes: bool
     admin: bool
+    operator: bool
+    """What concerns all namespaces too, such as drivers."""
     signed_in: bool
 
 
 def viewer_of(request: Request) -> Viewer:
-    return Viewer(namespace_of(request), writes=True, admin=True, signed_in=False)
+    grant = grant_of(request)
+    return Viewer(
+        grant.namespace,
+        writes=grant.may("write"),
+        admin=grant.may("admin"),
+        operator=grant.may("admin") and grant.namespace == state_of(request).settings.namespace,
+        signed_in=bool(grant.key_id),
+    )
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
