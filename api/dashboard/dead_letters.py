@@ -79,7 +79,7 @@ async def live(state: State, look: Look) -> News:
         "dead_letters_live.html",
         causes=[Cause(code, n, round(100 * n / total, 1)) for code, n in counts.items()],
         total=total,
-        alarms=await alarms(state.journal),
+        alarms=await state.alarms(look.viewer.namespace),
         code=look.id,
         viewer=look.viewer,
     )
