@@ -17,7 +17,6 @@ from api.problems import Problem, not_found
 from api.state import State, namespace_of, state_of
 from api.views import pass_view
 from backends.journal import Journal
-from backends.journal.alarms import alarms
 from backends.journal.members import LastWhole, Members, NotAMember, join, members, retire
 from backends.journal.pending import oldest
 from backends.journal.pulse import pulse
@@ -60,7 +59,7 @@ async def driver_views(state: State, namespace: str) -> list[dict[str, Any]]:
     belonging = await members(state.journal, state.sources.by_name)
     parts = [part(source, name) for source, row in belonging.items() for name in row.states]
     known = await states(state.journal, [*names, *parts])
-    told = await alarms(state.journal)
+    told = await state.alarms(namespace)
     first = await oldest(state.journal, names)
     now = await clock(state.journal)
     reached = await asyncio.gather(*(_answers(store) for store in stores.values()))

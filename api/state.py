@@ -18,6 +18,7 @@ from api.mcp import Endpoint
 from api.problems import unknown_source
 from api.waiters import Waiters
 from backends.journal import Journal
+from backends.journal.alarms import alarms
 from backends.sources import Source, Sources
 from memrelay.errors import ConfigError, Permanent, Unavailable
 from memrelay.settings import Settings
@@ -66,6 +67,13 @@ class State:
             await self.sources.look(self.journal)
         except ConfigError as error:
             raise Unavailable(str(error), code="config") from None
+
+    async def alarms(self, namespace: str) -> dict[str, str]:
+        """Why the refusals of a stage are held back, by stage; what a memory of others met with is not told."""
+        found = await alarms(self.journal)
+        if namespace == self.settings.namespace:
+            return found
+        return dict.fromkeys(found, "most of what it is given is refused")
 
     def source(self, name: str) -> Source:
         """The source, or 422 that names the field."""

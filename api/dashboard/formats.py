@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from memrelay.times import format_time
 
 NOTHING = "–"
@@ -84,6 +87,11 @@ def clip(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+def pretty(value: Any) -> str:
+    """A JSON value as its authors would write it, in several lines."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
 FILTERS = {
     "number": number,
     "short": short,
@@ -92,4 +100,5 @@ FILTERS = {
     "iso": iso,
     "moment": moment,
     "clip": clip,
+    "pretty": pretty,
 }

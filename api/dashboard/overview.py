@@ -16,7 +16,6 @@ from api.drivers import driver_views
 from api.feeds import News
 from api.state import State, state_of
 from backends.journal import dead
-from backends.journal.alarms import alarms
 from backends.journal.pulse import pulse
 from backends.journal.rates import Minute, Percentiles, rates
 from backends.journal.usage import clock, usage
@@ -51,7 +50,7 @@ async def live(state: State, look: Look) -> News:
         clock(state.journal),
     )
     told, beats, drivers = await asyncio.gather(
-        alarms(state.journal), pulse(state.journal), driver_views(state, namespace)
+        state.alarms(namespace), pulse(state.journal), driver_views(state, namespace)
     )
     text = fragment(
         "overview_live.html",

@@ -46,7 +46,9 @@ class Entry:
 ENTRIES = (
     Entry("overview", "/", "Overview"),
     Entry("jobs", "/ui/jobs", "Jobs"),
+    Entry("search", "/ui/search", "Search"),
     Entry("drivers", "/ui/drivers", "Drivers"),
+    Entry("dead-letters", "/ui/dead-letters", "Dead letters"),
 )
 
 _templates = Environment(

@@ -16,6 +16,7 @@ from tests.service import Service
 
 PAGES = ("/", "/ui/jobs", "/ui/drivers", "/ui/login")
 KEY = "k" * 40
+OURS = {"Sec-Fetch-Site": "same-origin"}
 POLICY = {
     "default-src 'none'",
     "script-src 'self'",
@@ -164,7 +165,7 @@ async def test_key_is_kept_in_a_cookie_for_pages_alone(opened: Opened) -> None:
         assert "httponly" in cookie and "samesite=strict" in cookie and "secure" in cookie
         assert (await http.get("/ui/jobs")).status_code == 200
         assert (await http.get("/v1/jobs")).status_code == 401
-        assert (await http.post("/ui/logout")).headers["location"] == "/ui/login"
+        assert (await http.post("/ui/logout", headers=OURS)).headers["location"] == "/ui/login"
         assert (await http.get("/ui/jobs")).status_code == 303
 
 
@@ -179,5 +180,5 @@ async def test_key_that_is_not_good_opens_nothing(opened: Opened, key: str) -> N
         assert (await http.get("/")).headers["location"] == "/ui/login"
 
 
-async def test_login_page_says_that_nobody_needs_a_key_yet(http: httpx.Client) -> None:
+def test_login_page_says_that_nobody_needs_a_key_yet(http: httpx.Client) -> None:
     assert "There is no API key yet" in http.get("/ui/login").text
