@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from api.auth import grant_of
-from api.dashboard import drivers, jobs, overview
+from api.dashboard import dead_letters, drivers, jobs, overview
 from api.dashboard.live import Look, shown
 from api.dashboard.page import HEADERS, Page, viewer_of
 from api.feeds import News
@@ -21,6 +21,7 @@ LIVE: dict[str, Callable[[State, Look], Awaitable[News]]] = {
     "overview": overview.live,
     "drivers": drivers.live,
     "job": jobs.live,
+    "dead-letters": dead_letters.live,
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from memrelay.times import format_time
 
 NOTHING = "–"
@@ -44,10 +47,10 @@ def duration(seconds: float | None) -> str:
     """The two largest units of a time span: ``850 ms``, ``4.2 s``, ``3 min 20 s``, ``2 d 4 h``."""
     if seconds is None:
         return NOTHING
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{1000 * seconds:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     whole = round(seconds)
     for length, unit, lower, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
         if whole >= length:
@@ -84,6 +87,11 @@ def clip(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+def pretty(value: Any) -> str:
+    """A JSON value as its authors would write it, in several lines."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
 FILTERS = {
     "number": number,
     "short": short,
@@ -92,4 +100,5 @@ FILTERS = {
     "iso": iso,
     "moment": moment,
     "clip": clip,
+    "pretty": pretty,
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from api.dashboard.course import STEPS, lanes
 from api.dashboard.live import Look, shown
 from api.dashboard.page import Page, fragment, page, viewer_of
 from api.feeds import News
 from api.problems import invalid, not_found
 from api.state import State, namespace_of, state_of
 from backends.journal.jobs import list_jobs, read_job
+from backends.journal.usage import clock
 from memrelay.jobs import JobId
 
 router = APIRouter(route_class=Page, include_in_schema=False)
@@ -44,4 +46,7 @@ async def live(state: State, look: Look) -> News:
     job = await read_job(state.journal, look.viewer.namespace, look.id)
     if job is None:
         return News(fragment("job_gone.html"), ended=True)
-    return News(fragment("job_live.html", job=job), ended=job.ended)
+    over = job.ended_at is not None
+    now = await clock(state.journal)
+    text = fragment("job_live.html", job=job, lanes=lanes(job, now), steps=STEPS, over=over)
+    return News(text, ended=over)

@@ -36,5 +36,5 @@ def _span(fields: Fields, driver: str) -> tuple[int, int] | None:
     began, _, ended = fields.get(f"t:{driver}", "").partition(",")
     if not ended:
         return None
-    earliest = int(fields["cl"])
+    earliest = int(fields.get("cl", 0))
     return 1000 * max(int(began), earliest), 1000 * max(int(ended), earliest)

@@ -18,6 +18,7 @@
 
   const live = (state) => {
     for (const mark of document.querySelectorAll("[data-live]")) {
+      mark.hidden = false;
       mark.dataset.live = state;
       mark.textContent = state === "on" ? "Live" : state === "ended" ? "Ended" : "Reconnecting";
     }
