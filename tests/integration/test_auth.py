@@ -37,6 +37,7 @@ ROUTES = [
     for route in module.router.routes
     if isinstance(route, Route)
     for method in sorted(route.methods or ())
+    if route.path != "/ui/logout"  # which sends everybody to the login
 ] + [("POST", "/mcp", Need(("read", "write")))]
 
 
