@@ -52,13 +52,17 @@ class Target:
 
 @dataclass(slots=True)
 class Applied:
-    """What one driver did with the ops of a claim: ``down`` for all of them, or by id."""
+    """What one driver did with the ops of a claim: ``down`` for all of them, or by id.
+
+    ``span``: when it began and ended, by the monotonic clock; None if it was not asked.
+    """
 
     down: Transient | None = None
     refused: dict[str, Permanent] = field(default_factory=dict)
     later: dict[str, Transient] = field(default_factory=dict)
     unfinished: dict[int, MemrelayError] = field(default_factory=dict)
     """By version: the deletes by filter that did not end."""
+    span: tuple[float, float] | None = None
 
 
 async def apply(
@@ -93,6 +97,7 @@ async def apply(
     finally:
         if open_items:
             room.observe(f"apply|{driver}", time.monotonic() - began)
+    applied.span = (began, time.monotonic())
     return applied
 
 

@@ -56,7 +56,7 @@ SWEEP_LIMIT = 500
 CLAIM_BYTES = 4 << 20
 KEEP_BODY_MS = 10_000
 KEPT = 250_000
-"""Envelopes that have ended and can still be read as jobs, about 500 bytes each."""
+"""Envelopes that have ended and can still be read as jobs, about 600 bytes each."""
 KEEP_STORED_MS = 3_600_000
 KEEP_FAILED_MS = 7 * 86_400_000
 DETACH_AT = 200_000

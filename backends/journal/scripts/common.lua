@@ -10,6 +10,7 @@
 --                  z:<q> leases that ran out over a single memory
 --                  and for each driver: o:<driver> outcomes, x:<driver> errors, p:<driver> tries for single memories
 --                  (pk:<driver> what the driver had taken by then);
+--                  t:<driver> '<ms>,<ms>', from when to when it last worked on it;  cl: ms of the first claim;
 --                  part: some outcomes are there, others not yet
 -- b:<eid> v:<eid>  its writes; its vectors, once a driver has to be served later. Opaque bytes. The vectors' space is vp.
 -- open             zset of envelopes with an open stage, by eid
@@ -45,6 +46,9 @@
 -- emptied          set of 'src|driver': what it has of the source is removed before it is filled
 -- joined           hash 'src|driver' -> last version before it became a member of a source that had memories already
 -- first            hash src -> the member that comes first, whatever the settings say
+-- key:<id>         hash, an API key: digest ns scopes name at(ms) used(ms); gone when it expires. keys:<ns> zset of ids by
+--                  at;  keyed: set of namespaces with keys;  locked: there from the first key on
+-- used             hash 'memories|ns', 'bytes|ns', 'tokens|ns': accepted, and embedded, for ever
 -- minute:<ns>:<m>  hash of what happened in one minute since 1970: a(ccepted), s(tored), f (given up), and t<ms> how many of
 --                  the stored could be found within so many ms (rates.py); minutes: zset of these keys, oldest out first
 -- totals           hash of what ever happened, for the metrics (totals.py): no namespace in its names

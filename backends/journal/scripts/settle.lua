@@ -3,7 +3,7 @@
 -- ARGV: msgpack {token, queue, epoch, keep_body_ms, keep_ok_ms, keep_failed_ms, seen, detach_at, bounds: [ms, ...], counts: {name: n}, tally: [stage, ok, bad, ...],
 -- alarms: [stage, text, ...], entries: [{eid, again_ms (-1: no), refund, progress, vectors, dead: [{version, payload, id,
 -- stage, code, detail, drivers, attempts}], results: [{driver, outcomes, errors, later_ms (-1: done), tried, skip,
--- cleared: [id, version, ...], lagging: [id, entry, ...], scopes: [version, ...]}]}]}
+-- cleared: [id, version, ...], lagging: [id, entry, ...], scopes: [version, ...], span: [ms ago, ms ago] or []}]}]}
 -- then the blobs: 'vectors' and 'payload' are indexes into ARGV.
 -- Returns for each entry 'ok', 'lost', or 'look' if there are scoped tombstones newer than 'seen' to be looked at first.
 local arg = cmsgpack.unpack(ARGV[1])
@@ -142,9 +142,15 @@ local function account_replay(it, driver, outcomes)
   end
 end
 
+-- When the driver worked on it: '<from ms>,<to ms>'; '' if it was not asked.
+local function span(result)
+  return result.span[1] and int(now_ms - result.span[1]) .. ',' .. int(now_ms - result.span[2]) or ''
+end
+
 local function record(e, it, result)
   if result.outcomes ~= '' then
-    redis.call('HSET', e, 'o:' .. result.driver, result.outcomes, 'x:' .. result.driver, result.errors, 'part', 1)
+    redis.call('HSET', e, 'o:' .. result.driver, result.outcomes, 'x:' .. result.driver, result.errors,
+      't:' .. result.driver, span(result), 'part', 1)
   end
   if result.tried then
     -- Only a try since the last of which the driver took others counts against the memories that failed.
@@ -287,7 +293,7 @@ end
 local function store_later(eid, e, it, result)
   local stage = 'store.' .. result.driver
   record(e, it, { driver = result.driver, outcomes = result.skip and '' or result.outcomes, errors = result.errors,
-    tried = result.tried })
+    tried = result.tried, span = result.span })
   note_lagging(it.place .. '|' .. result.driver, result.lagging)
   if stage ~= q then
     redis.call('HINCRBY', e, 'open', 1)
