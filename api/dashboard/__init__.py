@@ -3,7 +3,17 @@
 A module for each page. They call the functions that the routes call, and go by the same namespace.
 """
 
-from api.dashboard import assets, dead_letters, drivers, events, jobs, missing, overview, search
+from api.dashboard import (
+    assets,
+    dead_letters,
+    drivers,
+    events,
+    jobs,
+    keys,
+    missing,
+    overview,
+    search,
+)
 
-MODULES = (assets, overview, jobs, search, drivers, dead_letters, events, missing)
+MODULES = (assets, overview, jobs, search, drivers, dead_letters, keys, events, missing)
 """In the order in which their routes are tried; ``missing`` takes what is left."""
