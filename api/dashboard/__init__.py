@@ -10,10 +10,22 @@ from api.dashboard import (
     events,
     jobs,
     keys,
+    login,
     missing,
     overview,
     search,
 )
 
-MODULES = (assets, overview, jobs, search, drivers, dead_letters, keys, events, missing)
+MODULES = (
+    assets,
+    login,
+    overview,
+    jobs,
+    search,
+    drivers,
+    dead_letters,
+    keys,
+    events,
+    missing,
+)
 """In the order in which their routes are tried; ``missing`` takes what is left."""

@@ -16,7 +16,6 @@ from api import problems
 from api.auth import grant_of
 from api.dashboard.assets import asset_url
 from api.dashboard.formats import FILTERS
-from api.dashboard.same_origin import check_same_origin
 from api.direct import Direct
 from api.problems import Problem
 from api.state import state_of
@@ -127,14 +126,13 @@ def error_page(request: Request, problem: Problem) -> Response:
 
 
 class Page(Direct):
-    """A route for people: what it raises is shown as a page, and only pages of ours may post to it."""
+    """A route for people: what it raises is shown as a page."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             try:
-                check_same_origin(request)
                 return await handler(request)
             except RequestValidationError as error:
                 return error_page(request, problems.from_parameters(error))
