@@ -350,7 +350,8 @@ def test_up_answers_a_question_about_a_sample_and_keeps_it(tmp_path: Path) -> No
     with _up(tmp_path, port, "--sample", str(SAMPLE)) as up:
         up.until("search by")
         told = up.log.read_text()
-        assert f"ready: {up.url}" in told
+        assert f"ready: {up.url}/ is the dashboard" in told
+        assert "source default: in redis and sqlite, embedded by local/wordllama" in told
         assert "30 memories of" in told
         assert "taken in: stored (redis 30, sqlite 30)" in told
         _, _, answer = told.partition("asked: What does Ana prefer to eat?")
@@ -395,8 +396,23 @@ def test_a_killed_up_leaves_no_orphans_and_loses_nothing(tmp_path: Path) -> None
         with _up(tmp_path, port) as again:
             again.until("ready: ")
             _wait_until(lambda: httpx.get(f"{again.url}/v1/memories/a").status_code == 200)
-            assert again.stop() == exits.OK
+            again.process.send_signal(signal.SIGINT)
+            again.until("stopping; once more to make it fast")
+            assert again.stop() == exits.OK  # and that was the second time
+            assert "Traceback" not in again.log.read_text()
     assert _processes_in(tmp_path) == []
+
+
+def test_up_whose_log_nobody_reads_ends_in_order(tmp_path: Path) -> None:
+    env = _environment(tmp_path, MEMRELAY_PORT=str(free_port()))
+    command = f"{' '.join(COMMAND)} up --json | head -n 1"
+    done = subprocess.run(
+        command, shell=True, env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line).keys() == {"at", "process", "level", "text"}
+    assert "Traceback" not in done.stderr
+    _wait_until(lambda: _processes_in(tmp_path) == [])
 
 
 def test_up_says_in_one_line_that_its_port_is_taken(service: Service, tmp_path: Path) -> None:
