@@ -6,7 +6,7 @@ A worker that is wedged still answers a ping; what it cannot do is settle what w
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import msgspec
@@ -23,7 +23,8 @@ FORGET_SECONDS = 3600.0
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
     """One worker's sign of life; ``at`` in milliseconds of the journal's clock.
 
-    ``spaces``: it knows of them, and of members. One of an earlier release does not.
+    ``spaces``: it knows of them, and of members. One of an earlier release does not. ``version`` is
+    memrelay's; empty in one that is older than this field.
     """
 
     host: str
@@ -31,16 +32,19 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     queues: list[str]
     at: int
     spaces: bool = False
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
     """``workers``: seconds since each was seen, by ``host:pid``. ``stalled``: seconds that a queue has
-    stood still although work waits on it. ``earlier``: those of an earlier release."""
+    stood still although work waits on it. ``earlier``: those of an earlier release. ``versions`` as in
+    ``Beat``."""
 
     workers: Mapping[str, float]
     stalled: Mapping[str, float]
     earlier: Collection[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def alive(self) -> list[str]:
@@ -66,16 +70,17 @@ async def pulse(journal: Journal) -> Pulse:
             pipe.hgetall(f"{PREFIX}progress")
             (seconds, micros), beats, since, progress = await pipe.execute()
     now_ms = 1000 * seconds + micros // 1000
-    workers, earlier = {}, []
+    workers, earlier, versions = {}, [], {}
     for name, raw in cast(dict[bytes, bytes], beats).items():
         beat = msgspec.json.decode(raw, type=Beat)
         age = (now_ms - beat.at) / 1000
         if age < FORGET_SECONDS:
             workers[name.decode()] = age
+            versions[name.decode()] = beat.version
             earlier += [] if beat.spaces else [name.decode()]
     stalled = {}
     for queue, at in cast(dict[bytes, bytes], since).items():
         stood = (now_ms - max(int(at), int(progress.get(queue, 0)))) / 1000
         if stood > STALLED_SECONDS:
             stalled[queue.decode()] = stood
-    return Pulse(workers=workers, stalled=stalled, earlier=earlier)
+    return Pulse(workers=workers, stalled=stalled, earlier=earlier, versions=versions)
