@@ -12,6 +12,7 @@ import typer
 
 from memrelay import __version__, exits
 from memrelay.cli import (
+    bench,
     dlq,
     doctor,
     drivers,
@@ -51,6 +52,7 @@ app.command()(memories.search)
 app.command()(memories.get)
 app.command()(memories.rm)
 app.command()(memories.count)
+app.command()(bench.bench)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dlq.app, name="dlq")
 app.command()(drivers.drivers)

@@ -21,7 +21,8 @@ LINE_SECONDS = 5.0
 class State:
     """What is known. ``lines`` is an estimate of how many there are, from the bytes read so far.
 
-    ``earlier`` lines were accepted before this run.
+    ``size`` in bytes is 0 where nobody knows how much is to come. ``earlier`` lines were accepted
+    before this run.
     """
 
     size: int
@@ -35,9 +36,16 @@ class State:
 
     @property
     def lines(self) -> int:
-        if self.read_bytes in (0, self.size):
+        if self.size == 0 or self.read_bytes in (0, self.size):
             return self.read
         return round(self.read * self.size / self.read_bytes)
+
+    def left(self, seconds: float) -> float | None:
+        """Seconds until all is stored, when it goes on as in these ``seconds``; None: nobody can say."""
+        ended = self.stored + self.failed + self.refused
+        if self.size == 0 or self.stored <= self.earlier:
+            return None
+        return seconds * (self.lines - ended) / (self.stored - self.earlier)
 
 
 class Display(Protocol):
@@ -83,9 +91,11 @@ class Lines:
 
     def _say(self, state: State) -> None:
         seconds = max(time.monotonic() - self._began, 0.001)
+        left = state.left(seconds)
         say(
             f"{state.read} read, {state.accepted} accepted, {state.stored} stored, "
             f"{state.refused + state.failed} failed, {(state.accepted - state.earlier) / seconds:.0f}/s"
+            + (f", {left:.0f} s left" if left else "")
         )
 
 
@@ -119,16 +129,17 @@ class Bars:
         lines = max(state.lines, 1)
         refused = f", {state.refused:,} refused" if state.refused else ""
         failed = f", {state.failed:,} failed" if state.failed else ""
+        of_lines = f" of {lines:,}" if state.size else ""
         self._progress.update(
             self._accepted,
-            total=state.size,
+            total=state.size or None,
             completed=state.read_bytes,
-            done=f"{state.accepted:,} of {lines:,}{refused}",
+            done=f"{state.accepted:,}{of_lines}{refused}",
             rate=f"{(state.accepted - state.earlier) / seconds:,.0f}/s",
         )
         self._progress.update(
             self._stored,
-            total=state.size,
+            total=state.size or None,
             completed=state.size * (state.stored + state.failed + state.refused) / lines,
             done=f"{state.stored:,}{failed}",
             rate=f"{max(state.stored - state.earlier, 0) / seconds:,.0f}/s",
