@@ -108,7 +108,8 @@ class Bars:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._began = time.monotonic()
+        self._began = self._accepted_at = time.monotonic()
+        self._read = 0
         self._accepted, self._stored = (
             progress.add_task(name, total=None, done="", rate="") for name in ("accepted", "stored")
         )
@@ -126,6 +127,9 @@ class Bars:
 
     def show(self, state: State) -> None:
         seconds = max(time.monotonic() - self._began, 0.001)
+        if state.read > self._read:
+            self._read, self._accepted_at = state.read, time.monotonic()
+        accepting = max(self._accepted_at - self._began, 0.001)
         lines = max(state.lines, 1)
         refused = f", {state.refused:,} refused" if state.refused else ""
         failed = f", {state.failed:,} failed" if state.failed else ""
@@ -135,7 +139,7 @@ class Bars:
             total=state.size or None,
             completed=state.read_bytes,
             done=f"{state.accepted:,}{of_lines}{refused}",
-            rate=f"{(state.accepted - state.earlier) / seconds:,.0f}/s",
+            rate=f"{(state.accepted - state.earlier) / accepting:,.0f}/s",
         )
         self._progress.update(
             self._stored,
