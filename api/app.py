@@ -104,7 +104,11 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Everything the routes need; ``ConfigError`` or ``Unavailable`` if it cannot be had."""
     agents = mcp.endpoint(settings)
     async with AsyncExitStack() as stack:  # what was opened last is closed first
-        journal = Journal(settings.journal_url, limits=limits_of(settings))
+        journal = Journal(
+            settings.journal_url,
+            limits=limits_of(settings),
+            replicas=settings.journal_replicas,
+        )
         stack.push_async_callback(journal.close)
         await check_durable(journal, settings)
         opened = await open_sources(

@@ -21,6 +21,7 @@ from backends.journal import Journal, check_durable
 from backends.registry import create_driver, create_embedder
 from backends.sources import EXTERNAL, open_sources
 from memrelay.errors import ConfigError, MemrelayError, Transient
+from memrelay.sentinels import sentinels_of, watched
 from memrelay.settings import Settings, load_settings
 
 SECONDS = 10.0
@@ -89,7 +90,11 @@ async def _journal(settings: Settings) -> str:
         await check_durable(journal, settings)
     finally:
         await journal.close()
-    return f"durable ({settings.durability}), {_place(settings.journal_url)}"
+    held = f"held by {settings.journal_replicas} replicas" if settings.journal_replicas else ""
+    if watched(settings.journal_url) and not settings.journal_replicas:
+        held = "a failover may lose what was accepted just before: journal_replicas is 0"
+    place = _place(settings.journal_url)
+    return ", ".join(part for part in (f"durable ({settings.durability})", held, place) if part)
 
 
 async def _broker(settings: Settings) -> str:
@@ -138,6 +143,8 @@ async def _sources(settings: Settings) -> str:
 
 def _place(url: str) -> str:
     """Host and port of an address, without what is secret in it."""
+    if watched(url):
+        return sentinels_of(url).place
     parts = urlsplit(url)
     return f"{parts.hostname or ''}:{parts.port or ''}{parts.path}".strip(":")
 
