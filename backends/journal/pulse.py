@@ -35,10 +35,12 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """``workers``: seconds since each was seen, by ``host:pid``. ``stalled``: seconds that a queue has
-    stood still although work waits on it. ``earlier``: those of an earlier release."""
+    """``workers``: seconds since each was seen, by ``host:pid``; ``queues``: what each works on.
+    ``stalled``: seconds that a queue has stood still although work waits on it. ``earlier``: those of an
+    earlier release."""
 
     workers: Mapping[str, float]
+    queues: Mapping[str, Collection[str]]
     stalled: Mapping[str, float]
     earlier: Collection[str] = ()
 
@@ -66,16 +68,17 @@ async def pulse(journal: Journal) -> Pulse:
             pipe.hgetall(f"{PREFIX}progress")
             (seconds, micros), beats, since, progress = await pipe.execute()
     now_ms = 1000 * seconds + micros // 1000
-    workers, earlier = {}, []
+    workers, queues, earlier = {}, {}, []
     for name, raw in cast(dict[bytes, bytes], beats).items():
         beat = msgspec.json.decode(raw, type=Beat)
         age = (now_ms - beat.at) / 1000
         if age < FORGET_SECONDS:
             workers[name.decode()] = age
+            queues[name.decode()] = beat.queues
             earlier += [] if beat.spaces else [name.decode()]
     stalled = {}
     for queue, at in cast(dict[bytes, bytes], since).items():
         stood = (now_ms - max(int(at), int(progress.get(queue, 0)))) / 1000
         if stood > STALLED_SECONDS:
             stalled[queue.decode()] = stood
-    return Pulse(workers=workers, stalled=stalled, earlier=earlier)
+    return Pulse(workers=workers, queues=queues, stalled=stalled, earlier=earlier)
