@@ -37,6 +37,11 @@ class Watched:
             _, port = asked.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
         return int(port)
 
+    @property
+    def others(self) -> list[RedisServer]:
+        master = self.master
+        return [server for port, server in self.servers.items() if port != master]
+
     def replicas(self, port: int) -> int:
         """How many are in step with the server on ``port``."""
         with redis.Redis(port=port) as server:
@@ -111,35 +116,64 @@ class Writers:
                     self.accepted.append(id)
 
 
-def _stored(url: str, id: str) -> bool:
-    return httpx.get(f"{url}/v1/memories/{id}", timeout=30).status_code == 200
+def _stored(client: httpx.Client, id: str) -> bool:
+    return client.get(f"/v1/memories/{id}").status_code == 200
 
 
-def test_what_was_accepted_before_and_during_a_failover_is_stored(watched: Watched) -> None:
-    url, first = watched.service.url, watched.master
-    with Writers(url) as writers:
+def test_what_was_accepted_is_stored_when_the_master_dies_before_its_replicas_have_all(
+    watched: Watched,
+) -> None:
+    first, replicas = watched.master, watched.others
+    with Writers(watched.service.url) as writers:
         wait_until("the first writes", lambda: len(writers.accepted) > 100, SECONDS)
+        for replica in replicas:
+            replica.freeze()
+        answers = writers.statuses.total()
+        wait_until("answers", lambda: writers.statuses.total() > answers + WRITERS, SECONDS)
         watched.servers[first].kill()
-        wait_until("another master", lambda: watched.master != first, SECONDS)
-        before = len(writers.accepted)
-        wait_until("writes after it", lambda: len(writers.accepted) > before + 100, SECONDS)
-
-    assert set(writers.statuses) <= {202, 503}, writers.statuses
-    missing = set(writers.accepted)
-
-    def all_stored() -> bool:
-        missing.difference_update([id for id in list(missing)[:200] if _stored(url, id)])
-        return not missing
-
-    wait_until("all that was accepted to be stored", all_stored, SECONDS)
-
+        for replica in replicas:
+            replica.thaw()
+        _wait_for_failover(watched, writers, first)
+    _assert_all_stored(watched.service.url, writers)
     watched.servers[first].start()  # comes back, and learns that it is a replica now
     wait_until("its return", lambda: watched.replicas(watched.master) == 2, SECONDS)
 
 
+def test_what_was_accepted_is_stored_when_a_frozen_master_wakes_up_as_one_of_two(
+    watched: Watched,
+) -> None:
+    first = watched.master
+    with Writers(watched.service.url) as writers:
+        wait_until("the first writes", lambda: len(writers.accepted) > 100, SECONDS)
+        watched.servers[first].freeze()
+        wait_until("another master", lambda: watched.master != first, SECONDS)
+        watched.servers[first].thaw()
+        _wait_for_failover(watched, writers, first)
+    _assert_all_stored(watched.service.url, writers)
+    wait_until("the first as a replica", lambda: watched.replicas(watched.master) == 2, SECONDS)
+
+
+def _wait_for_failover(watched: Watched, writers: Writers, first: int) -> None:
+    wait_until("another master", lambda: watched.master != first, SECONDS)
+    before = len(writers.accepted)
+    wait_until("writes after it", lambda: len(writers.accepted) > before + 100, SECONDS)
+
+
+def _assert_all_stored(url: str, writers: Writers) -> None:
+    assert set(writers.statuses) <= {202, 503}, writers.statuses
+    missing = set(writers.accepted)
+    with httpx.Client(base_url=url, timeout=30) as client:
+
+        def all_stored() -> bool:
+            some = list(missing)[:200]
+            missing.difference_update([id for id in some if _stored(client, id)])
+            return not missing
+
+        wait_until("all that was accepted to be stored", all_stored, SECONDS)
+
+
 def test_a_write_that_no_replica_holds_is_refused_until_one_does(watched: Watched) -> None:
-    url, master = watched.service.url, watched.master
-    replicas = [server for port, server in watched.servers.items() if port != master]
+    url, replicas = watched.service.url, watched.others
     for replica in replicas:
         replica.freeze()
     try:
