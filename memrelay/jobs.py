@@ -96,9 +96,25 @@ class DriverCounts:
     needs_sync: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How one driver got on with a job. Times in microseconds, None where it did not work on it.
+
+    ``began_at``: with the first of its memories that have an outcome there; ``last_at``: when it was done
+    with the latest. ``retries``: how often its share of an envelope was taken up again.
+    """
+
+    began_at: int | None
+    last_at: int | None
+    retries: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the caller holds. Times in microseconds; ``ended_at`` is None until its last stage ended."""
+    """What the caller holds. Times in microseconds; ``ended_at`` is None until its last stage ended.
+
+    ``started_at``: when a worker took up the first of it. ``courses`` by driver.
+    """
 
     id: str
     status: JobStatus
@@ -109,7 +125,9 @@ class Job:
     counts: Mapping[str, DriverCounts]
     errors: Sequence[MemoryFailure] = field(default_factory=tuple)
     accepted_at: int
+    started_at: int | None = None
     ended_at: int | None
+    courses: Mapping[str, Course] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:

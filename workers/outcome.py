@@ -215,6 +215,7 @@ class Outcome:
             cleared=self._cleared(envelope, items, letters),
             lagging=_lagging(items, letters.replace("n", OPEN)) if "n" in letters else (),
             scopes=[item.version for item in items if isinstance(item.write, DropWhere)],
+            span=self._applied[driver].span,
         )
 
     def _later(

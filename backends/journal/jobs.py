@@ -12,6 +12,7 @@ import msgspec
 
 from backends.journal.errors import translated
 from backends.journal.journal import KEEP_FAILED_MS, PREFIX, Journal
+from backends.journal.timings import courses, started_at
 from memrelay.jobs import DriverCounts, Job, JobId, JobStatus, MemoryFailure
 from memrelay.types import Lane
 
@@ -213,6 +214,8 @@ def _job(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope], *, go
         counts=counts,
         errors=failures[:MAX_ERRORS],
         accepted_at=int(envelopes[0].fields["at"]) * 1000,
+        started_at=started_at([envelope.fields for envelope in envelopes]),
+        courses=courses([envelope.fields for envelope in envelopes], drivers),
         ended_at=max(ends) if len(ends) == len(envelopes) else None,
     )
 

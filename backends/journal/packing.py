@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -165,7 +166,13 @@ def _packed_result(result: DriverResult) -> dict[str, Any]:
         "cleared": [str(value) for pair in result.cleared for value in pair],
         "lagging": [value for pair in result.lagging for value in pair],
         "scopes": [str(version) for version in result.scopes],
+        "span": [] if result.span is None else [_ms_ago(moment) for moment in result.span],
     }
+
+
+def _ms_ago(moment: float) -> int:
+    """Of the monotonic clock, which the journal does not share."""
+    return round(1000 * (time.monotonic() - moment))
 
 
 def _packed_burial(burial: Burial, blobs: list[bytes]) -> dict[str, Any]:

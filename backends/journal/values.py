@@ -146,7 +146,8 @@ class DriverResult:
     says when it is tried again. ``errors`` has (position, id, code, detail) of the failed. ``tried``:
     single memories failed for now while others went well. ``skip``: it is detached. ``cleared`` are the
     (id, version) that reads need not hide any more, ``lagging`` the (id, entry) that they must,
-    ``scopes`` the deletes by filter that are done.
+    ``scopes`` the deletes by filter that are done. ``span``: when it worked on them, from and to, by the
+    monotonic clock of this process.
     """
 
     driver: str
@@ -159,6 +160,7 @@ class DriverResult:
     cleared: Sequence[tuple[str, int]] = ()
     lagging: Sequence[tuple[str, str]] = ()
     scopes: Sequence[int] = ()
+    span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import typer
 
 from memrelay import __version__, exits
 from memrelay.cli import (
+    apikeys,
     dlq,
     doctor,
     drivers,
@@ -52,6 +53,7 @@ app.command()(memories.rm)
 app.command()(memories.count)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(apikeys.app, name="keys")
 app.command()(drivers.drivers)
 app.command()(drivers.sync)
 app.command()(members.join)

@@ -110,6 +110,18 @@ local function size(unit)
   return n, bytes, deletes
 end
 
+-- What the accepted memories add to what their namespaces have used; deletes use nothing.
+local used_now = {}
+local function count_used(ns, envelope)
+  local memories = envelope.scoped == '' and envelope.n - #envelope.drops / 2 or 0
+  if memories > 0 then
+    local fields = { 'memories|' .. ns, memories, 'bytes|' .. ns, #ARGV[envelope.body] }
+    for at = 1, #fields, 2 do
+      used_now[fields[at]] = (used_now[fields[at]] or 0) + fields[at + 1]
+    end
+  end
+end
+
 local function enter_unit(unit, first)
   local version = first
   for _, envelope in ipairs(unit.envelopes) do
@@ -118,6 +130,9 @@ local function enter_unit(unit, first)
       ARGV[envelope.body], now_ms, arg.check_ms)
     note(unit.ns, envelope, version)
     redis.call('SADD', P .. 'scopes', unit.ns .. '|' .. envelope.src)
+    count('accepted|' .. envelope.q, envelope.n)
+    count_minute(unit.ns, 'a', envelope.n)
+    count_used(unit.ns, envelope)
     version = version + envelope.n
   end
 end
@@ -160,5 +175,9 @@ for index, unit in ipairs(arg.units) do
   answers[index] = answer
 end
 redis.call('SET', P .. 'ver', int(next_version - 1))
+write_counts(now_ms)
+for field, n in pairs(used_now) do
+  redis.call('HINCRBY', P .. 'used', field, int(n))
+end
 answers[#answers + 1] = redis.call('EXISTS', P .. 'hurry')
 return answers

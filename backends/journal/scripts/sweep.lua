@@ -64,4 +64,8 @@ for _, q in ipairs(redis.call('HKEYS', P .. 'waiting')) do
     redis.call('HDEL', P .. 'since', q)
   end
 end
+if expired > 0 then
+  count('leases', expired)
+end
+write_counts(now_ms)
 return { moved, redis.call('HGETALL', P .. 'waiting'), expired, retried }
