@@ -26,6 +26,7 @@ class Journey:
         self.stack = stack
 
     def steps(self) -> Iterator[tuple[str, Step]]:
+        yield "ask without a key", self.ask_without_key
         yield "take in one memory and find it", self.write_and_search
         yield "crash the worker while memories come in", self.crash_worker
         if {"flower", "observability"} & set(self.stack.profiles):
@@ -34,6 +35,12 @@ class Journey:
             yield "Prometheus", self.prometheus
         yield "stop", self.stop
         yield "up again, on the same data", self.again
+
+    def ask_without_key(self) -> str:
+        body = {"query": QUESTION}
+        status = httpx.post(f"{self.stack.url('API')}/v1/search", json=body).status_code
+        _demand(status == 401, f"without a key the API answers {status}")
+        return "401"
 
     def write_and_search(self) -> str:
         with self._client() as client:
@@ -122,7 +129,7 @@ class Journey:
         return int(state["RestartCount"]) if healthy else 0
 
     def _client(self) -> Memrelay:
-        return Memrelay(self.stack.url("API"), timeout=60)
+        return Memrelay(self.stack.url("API"), api_key=SECRET, timeout=60)
 
 
 def _online(flower: httpx.Client) -> int:

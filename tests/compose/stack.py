@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 DRIVERS = {"weaviate": "weaviate", "pgvector": "pgvector"}
 """Profiles that bring a store, and the name of its driver."""
 PORTS = ("API", "REDIS", "WEAVIATE", "WEAVIATE_GRPC", "POSTGRES", "FLOWER", "PROMETHEUS", "GRAFANA")
-SECRET = "only-for-this-run"
+SECRET = f"mr_{secrets.token_hex(24)}"
+"""Of everything that asks for one, in this run."""
 START_SECONDS = 300
 
 
@@ -44,6 +46,7 @@ class Stack:
         chosen = {
             "COMPOSE_PROFILES": ",".join(self.profiles),
             "MEMRELAY_SOURCES__DEFAULT__DRIVERS": json.dumps(self.drivers),
+            "MEMRELAY_ADMIN_KEY": SECRET,
             "FLOWER_BASIC_AUTH": f"memrelay:{SECRET}",
             "GRAFANA_PASSWORD": SECRET,
         }
