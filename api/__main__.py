@@ -17,6 +17,7 @@ from api.app import create, open_state
 from api.feeds import Feeds
 from backends.journal import Journal
 from backends.journal.apikeys import locked
+from backends.logs import configure
 from backends.process import run_process
 from memrelay.errors import ConfigError
 from memrelay.settings import Settings, load_settings
@@ -91,6 +92,7 @@ class Server(uvicorn.Server):
 
 
 async def serve(settings: Settings) -> None:
+    configure("api", settings.log_format)
     await check_exposure(settings)
     listening = bind(settings)
     async with open_state(settings) as state:
@@ -98,6 +100,7 @@ async def serve(settings: Settings) -> None:
             create(state),
             lifespan="off",
             access_log=False,
+            log_config=None,  # ours
             log_level="warning",
             server_header=False,
             proxy_headers=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -42,11 +43,15 @@ from api.dashboard.page import error_page
 from api.feeds import Feeds
 from api.keyring import Keyring
 from api.lag import Lag
+from api.meters import Measured
 from api.state import State
+from api.traced import Traced
 from api.waiters import Waiters
+from backends import tracing
 from backends.broker import Publisher, create_app
 from backends.embedding.cache import CachedEmbedder, QueryCache
 from backends.journal import Journal, check_durable, limits_of
+from backends.logs import about
 from backends.sources import enter_members, open_sources
 from memrelay import __version__
 from memrelay.pacing import Pace
@@ -94,7 +99,8 @@ class RequestId:
                 message["headers"].append(header)
             await send(message)
 
-        await self._app(scope, receive, stamped)
+        with about(request_id=scope["request_id"]):
+            await self._app(scope, receive, stamped)
 
 
 def _given_id(scope: Scope) -> bytes | None:
@@ -111,6 +117,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Everything the routes need; ``ConfigError`` or ``Unavailable`` if it cannot be had."""
     agents = mcp.endpoint(settings)
     async with AsyncExitStack() as stack:  # what was opened last is closed first
+        tracing.start("memrelay-api")
+        stack.callback(tracing.stop)
         journal = Journal(
             settings.journal_url,
             limits=limits_of(settings),
@@ -118,11 +126,12 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         )
         stack.push_async_callback(journal.close)
         await check_durable(journal, settings)
+        queries: Counter[str] = Counter()
         keyring = Keyring(journal, settings.namespace, admin_key=settings.admin_key_text)
         stack.push_async_callback(keyring.close)
         await keyring.start()
         opened = await open_sources(
-            settings, lambda e: CachedEmbedder(e, QueryCache(QUERIES)), writes=False
+            settings, lambda e: CachedEmbedder(e, QueryCache(QUERIES), queries), writes=False
         )
         stack.push_async_callback(opened.close)
         await enter_members(journal, settings)
@@ -153,6 +162,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             lag,
             aside,
             agents,
+            queries,
             keyring,
             Feeds(),
         )
@@ -176,4 +186,7 @@ def create(state: State) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestId)
+    app.add_middleware(Measured)
+    if tracing.active():
+        app.add_middleware(Traced)
     return app

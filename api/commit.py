@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 
 from backends.journal import Changed, Entered, Full, KeyReused, Unit
-from memrelay.batching import pack
+from memrelay.batching import Draft, pack
 from memrelay.errors import MemrelayError
 from memrelay.jobs import deliver_queue
 from memrelay.pacing import Pace
@@ -30,6 +32,7 @@ class Entry:
 
     ``drops`` are the ids of deletes; ``scoped`` is the filter of a delete by filter, the only write then.
     ``noted`` are the ids of all writes if their versions are to be noted, ``expects`` as in ``Unit``.
+    ``trace`` is the traceparent of its span, if it has one.
     """
 
     namespace: str
@@ -44,6 +47,7 @@ class Entry:
     scoped: str = ""
     noted: Sequence[str] = ()
     expects: Mapping[str, int] = field(default_factory=dict)
+    trace: str = ""
 
 
 Pending = tuple[Entry, asyncio.Future[Entered]]
@@ -177,6 +181,7 @@ def _unit(group: Sequence[Pending]) -> Unit:
     entry = group[0][0]
     drafts = pack((entry.writes, entry.drops, entry.noted) for entry, _ in group)
     drafts[0].scoped = entry.scoped
+    _carry_traces(drafts, group)
     return Unit(
         namespace=entry.namespace,
         source=entry.source,
@@ -188,6 +193,18 @@ def _unit(group: Sequence[Pending]) -> Unit:
         answer=entry.answer,
         expects=entry.expects,
     )
+
+
+def _carry_traces(drafts: Sequence[Draft], group: Sequence[Pending]) -> None:
+    """Each draft gets those of the requests whose writes are in it; the drafts hold the writes in order."""
+    ends = list(accumulate(len(draft.writes) for draft in drafts))
+    begin = 0
+    for entry, _ in group:
+        end = begin + len(entry.writes)
+        if entry.trace:
+            for draft in drafts[bisect_right(ends, begin) : bisect_left(ends, end) + 1]:
+                draft.traces.append(entry.trace)
+        begin = end
 
 
 def _fail(batch: Sequence[Pending], error: Exception) -> None:

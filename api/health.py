@@ -6,8 +6,9 @@ import asyncio
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from api.exposition import exposition
 from api.state import State, state_of
 from backends.store import Store
 from memrelay.errors import MemrelayError
@@ -26,13 +27,7 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """Whether writes can be accepted (journal) and searches served (some driver of each source)."""
     state = state_of(request)
-    drivers = dict(
-        zip(
-            state.sources.stores,
-            await asyncio.gather(*(_answers(s) for s in state.sources.stores.values())),
-            strict=True,
-        )
-    )
+    drivers = await _reached(state)
     accept = await _journal_answers(state)
     search = all(
         any(drivers[store.name] for store in source.serving)
@@ -45,9 +40,17 @@ async def readyz(request: Request) -> Response:
 
 
 @router.get("/metrics")
-async def metrics() -> Response:
-    """Prometheus."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request) -> Response:
+    """Prometheus: this process, its drivers, and what the journal tells of the whole service."""
+    state = state_of(request)
+    return Response(await exposition(state, await _reached(state)), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _reached(state: State) -> dict[str, bool]:
+    """By driver whether it answers."""
+    stores = state.sources.stores
+    answers = await asyncio.gather(*(_answers(store) for store in stores.values()))
+    return dict(zip(stores, answers, strict=True))
 
 
 async def _journal_answers(state: State) -> bool:

@@ -21,6 +21,7 @@ from api.openapi import ndjson_of
 from api.problems import Problem, invalid, of
 from api.reading import LINE_BYTES, Line
 from api.state import State, state_of
+from backends import tracing
 from backends.journal.jobs import IMPORT_PREFIX, add_to_import
 from backends.sources import Source
 from memrelay.errors import MemrelayError
@@ -175,6 +176,7 @@ class Import:
                 queue=deliver_queue("bulk"),
                 drivers=tuple(self._source.settings.drivers),
                 writes=writes,
+                trace=tracing.traceparent(),
             )
         )
         part = JobId(entered.first, len(writes))

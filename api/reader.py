@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from api.lag import Lag
+from api.meters import SEARCH_SECONDS
 from api.state import Moved, State
 from backends.journal import Hidden
 from backends.journal.marks import hides
 from backends.sources import Source
 from backends.store import Store
+from backends.tracing import span
 from memrelay.driver import Driver, Query
 from memrelay.fallback import Answer, first_answer
 from memrelay.filters import Filter
@@ -101,6 +103,13 @@ class Reader:
         )
 
     async def _search(self, query: Query, turn: _Turn) -> Seen[Sequence[Hit]]:
+        began = time.monotonic()
+        with span("search", kind="client", driver=turn.store.name, top_k=query.top_k):
+            found = await self._search_more(query, turn)
+        SEARCH_SECONDS.labels(turn.store.name).observe(time.monotonic() - began)
+        return found
+
+    async def _search_more(self, query: Query, turn: _Turn) -> Seen[Sequence[Hit]]:
         asked = query
         while True:
             hits = await turn.call(partial(_search, self.scope, asked))

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.body import read_model
 from api.direct import Direct
+from api.meters import FALLBACKS, SEARCHES
 from api.models import Mode, SearchIn
 from api.openapi import body_of
 from api.problems import Problem, invalid, not_found
@@ -21,6 +22,7 @@ from api.state import State, namespace_of, state_of
 from api.views import hit_view
 from backends.sources import Source
 from backends.store import Store
+from backends.tracing import span
 from memrelay.driver import Query
 from memrelay.errors import Transient, Unavailable, Unsupported
 from memrelay.fallback import Answer
@@ -94,6 +96,8 @@ async def search(request: Request) -> Response:
     body = await read_model(request, SearchIn, state.settings.body_limit)
     namespace = namespace_of(request)
     found = await run(state, body, namespace, began)
+    SEARCHES.labels(found.mode).inc()
+    FALLBACKS.inc(found.fallback)
     view = {
         "hits": [hit_view(hit, body.include) for hit in found.hits[body.offset :]],
         "mode": found.mode,
@@ -245,8 +249,9 @@ async def _vector(wanted: Search) -> bytes:
     assert embedder is not None
     assert text is not None
     try:
-        async with asyncio.timeout(wanted.left):
-            return (await embedder.embed([text]))[0]
+        with span("embed", kind="client", model=embedder.space.model, texts=1):
+            async with asyncio.timeout(wanted.left):
+                return (await embedder.embed([text]))[0]
     except TimeoutError:
         raise Unavailable(
             "the query could not be embedded in time", code="embedding_timeout"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -47,6 +48,8 @@ class State:
     lag: Lag
     aside: Aside
     mcp: Endpoint
+    queries: Counter[str]
+    """Hits and misses of the cache of queries' vectors."""
     keyring: Keyring
     feeds: Feeds
 

@@ -14,6 +14,7 @@ from api.commit import Entry
 from api.problems import Problem, invalid
 from api.state import State, namespace_of, state_of
 from api.views import job_view
+from backends import tracing
 from backends.sources import Source
 from memrelay.jobs import Job, JobId, deliver_queue
 from memrelay.types import Lane
@@ -98,6 +99,7 @@ async def take(
             scoped=writes.scoped,
             noted=writes.noted,
             expects=writes.expects,
+            trace=tracing.traceparent(),
         )
     )
     if writes.drops or writes.scoped:

@@ -26,6 +26,7 @@ EXTRAS = {
     "apsw": "sqlite",
     "sqlite_vec": "sqlite",
     "litellm": "litellm",
+    "opentelemetry": "otel",
 }
 
 

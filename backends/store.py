@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
@@ -45,6 +46,8 @@ class Store:
         self.breaker = Breaker(clock)
         self.mirrors: dict[str, Embedder] = {}
         """The sources that are embedded anew, with the embedder of the space that is built for each."""
+        self.counts: Counter[str] = Counter()
+        """What failed for now, by the names of ``backends/journal/totals.py``."""
         self._timeout = timeout
         self._opened = False
         self._ensured: set[tuple[str, str, str]] = set()
@@ -91,12 +94,12 @@ class Store:
             async with asyncio.timeout(timeout):
                 yield
         except TimeoutError:
-            self.breaker.failed()
+            self._failed("timeout")
             raise Unavailable(
                 f"driver {self.name} did not answer within {timeout:g} s", code="timeout"
             ) from None
-        except Transient:
-            self.breaker.failed()
+        except Transient as error:
+            self._failed(error.code)
             raise
         except Permanent:
             self.breaker.succeeded()
@@ -104,15 +107,22 @@ class Store:
         except (
             ConfigError
         ) as error:  # what it was filled with does not fit: until somebody mends it
-            self.breaker.failed()
+            self._failed("config")
             raise Unavailable(str(error), code="config") from error
         except Exception as error:  # the edge to code that may be a stranger's: its bug is its own
-            self.breaker.failed()
+            self._failed("driver_bug")
             log.exception("driver %s raised what the contract does not allow", self.name)
             raise Unavailable(
                 f"driver {self.name} failed with {type(error).__name__}", code="driver_bug"
             ) from error
         self.breaker.succeeded()
+
+    def _failed(self, code: str) -> None:
+        rested = self.breaker.state == "open"
+        self.breaker.failed()
+        self.counts[f"failures|{self.name}|{code}"] += 1
+        if self.breaker.state == "open" and not rested:
+            self.counts[f"openings|{self.name}"] += 1
 
     def _resting(self) -> BreakerOpen:
         return BreakerOpen(

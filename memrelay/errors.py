@@ -18,9 +18,13 @@ from typing import Any
 
 
 class MemrelayError(Exception):
-    """Base of all errors of memrelay. ``code`` is stable and machine-readable."""
+    """Base of all errors of memrelay. ``code`` is stable and machine-readable.
+
+    ``quotes``: the message may quote what was sent, so it is for who sent it, and no log shows it.
+    """
 
     code = "error"
+    quotes = True
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
@@ -41,9 +45,10 @@ class Transient(MemrelayError):
 
 
 class Unavailable(Transient):
-    """The peer cannot be reached, or refuses everybody for now."""
+    """The peer cannot be reached, or refuses everybody for now. The message tells of the peer alone."""
 
     code = "unavailable"
+    quotes = False
 
 
 class Permanent(MemrelayError):

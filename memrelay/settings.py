@@ -48,6 +48,7 @@ SEED_NAMES = {
 factory, it is to override Redis: it comes first."""
 OURSELVES = "memrelay."
 """What runs agent-memory-server on us, in an environment that is ours too, is no store for us."""
+LogFormat = Literal["text", "json"]
 Toolset = Literal["mem0", "openmemory", "agent_memory_server", "automem", "beam_me_prompty"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 
@@ -106,6 +107,8 @@ class Settings(BaseSettings):
     """Address that the API listens on."""
     port: int = Field(default=8700, ge=1, le=65535)
     """Port that the API listens on."""
+    log_format: LogFormat = "text"
+    """``text`` for people, ``json`` for machines: an object a line, of API, workers and their libraries."""
     drivers: dict[str, dict[str, Any]] = {}
     """Stores by name; ``type`` defaults to the name, the rest are the driver's own settings."""
     sources: dict[str, SourceSettings] = {}

@@ -387,6 +387,13 @@ RULES = [
         DETACH,
     ),
     Rule(
+        "sync: what it was given since it was attached is taken for a stranger's",
+        "workers/sync.py",
+        'if name != driver and state.state == "away" and not',
+        "if name != driver and not",
+        "tests/integration/test_members.py",
+    ),
+    Rule(
         "sync: on its way back it is never detached again",
         SCRIPTS + "settle.lua",
         "redis.call('HSET', P .. 'detached', driver, 'away')",

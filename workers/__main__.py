@@ -15,6 +15,7 @@ import warnings
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from backends.journal import Journal, check_durable
+from backends.logs import configure
 from backends.process import run_process
 from backends.sources import enter_members, open_sources
 from memrelay.settings import Settings, load_settings
@@ -42,6 +43,7 @@ def start() -> None:
     options, more = parser.parse_known_args()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     settings = load_settings()
+    configure("worker", settings.log_format)
     ours = queue_arguments(options.queues, settings) if options.queues else None
     asyncio.run(check(settings))
     # Celery warns root of pickled messages; ours are JSON alone.

@@ -9,6 +9,7 @@ from typing import Any
 from celery import signals
 from celery.exceptions import Reject
 
+from backends import tracing
 from backends.broker import Publisher, create_app
 from backends.journal import ThreadJournal
 from memrelay.jobs import DELIVER, MAINTAIN, STORE, task_of
@@ -66,9 +67,15 @@ def _run(work: Any, queue: str) -> int:
         return 0
 
 
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def _logs_are_ours(**_: Any) -> None:
+    """With somebody connected, Celery changes nothing about logging."""
+
+
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _enter(**_: Any) -> None:
     global _room  # noqa: PLW0603 - one room for each process, made after the fork
+    tracing.start("memrelay-worker")
     _room = Room(settings)
 
 
@@ -76,3 +83,4 @@ def _enter(**_: Any) -> None:
 def _leave(**_: Any) -> None:
     if _room is not None:
         _room.close()
+    tracing.stop()

@@ -94,6 +94,9 @@ async def apply(
                 await _delete(room, at, item, applied)
     except Transient as error:
         applied.down = error
+    finally:
+        if open_items:
+            room.observe(f"apply|{driver}", time.monotonic() - began)
     applied.span = (began, time.monotonic())
     return applied
 

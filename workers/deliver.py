@@ -19,8 +19,10 @@ from backends.journal import Claim, DropWhere, Put, Settled, Settlement, Tally
 from backends.journal.locks import Busy
 from backends.journal.recheck import doubt, note, took
 from backends.journal.usage import count_tokens
+from backends.logs import about, loggable
 from backends.sources import Source
 from backends.store import BreakerOpen
+from backends.tracing import span
 from memrelay.embedder import Embedder
 from memrelay.errors import ConfigError, Permanent, Transient, Unavailable
 from memrelay.types import Upsert
@@ -48,15 +50,26 @@ async def deliver(room: Room, queue: str) -> int:
     claim = await room.journal.claim(queue, uuid4().hex)
     if claim is None:
         return 0
+    traces = [trace for envelope in claim.envelopes for trace in envelope.traces]
+    memories = sum(len(envelope.writes) for envelope in claim.envelopes)
     try:
-        async with room.leases.hold(claim, taken):
-            await work(room, claim)
+        with (
+            about(queue=queue, envelopes=_told(claim)),
+            span("deliver", kind="consumer", links=traces, queue=queue, memories=memories),
+        ):
+            async with room.leases.hold(claim, taken):
+                await work(room, claim)
     except LeaseLost:
         log.warning(
             "the lease of %d envelopes ran out; they were taken over by another worker, or will be",
             len(claim.envelopes),
         )
-    return sum(len(envelope.writes) for envelope in claim.envelopes)
+    return memories
+
+
+def _told(claim: Claim) -> str:
+    """The envelopes as ids of jobs have them: one of ``job_<envelope>_…`` begins in it. At most eight."""
+    return " ".join(f"{eid:x}" for eid in claim.eids[:8])
 
 
 async def work(room: Room, claim: Claim) -> None:
@@ -69,7 +82,7 @@ async def work(room: Room, claim: Claim) -> None:
         if source.building is not None:
             await _embed_twins(source.building, items)
     except Transient as error:
-        log.warning("embedding %d memories failed for now: %s", len(items), error)
+        log.warning("embedding %d memories failed for now: %s", len(items), loggable(error))
         await _again(room, claim, error)
         return
     driver = driver_of(claim.queue)
@@ -111,9 +124,14 @@ async def _to_driver(
         deletes = any(isinstance(item.write, DropWhere) for item in items)
         waits = Transient(f"driver {driver} is detached", code="detached", retry_after=5)
         return Applied(down=waits if deletes else None)
-    applied = await apply(room, source, driver, claim, items)
+    with span("apply", kind="client", driver=driver, memories=len(items)) as under_way:
+        applied = await apply(room, source, driver, claim, items)
+        if applied.down is not None:
+            under_way.failed(applied.down.code)
     if applied.down is not None:
-        log.warning("driver %s takes %d memories later: %s", driver, len(items), applied.down)
+        log.warning(
+            "driver %s takes %d memories later: %s", driver, len(items), loggable(applied.down)
+        )
     return applied
 
 
@@ -135,8 +153,12 @@ async def _embed(embedder: Embedder | None, items: Sequence[Item], attempt: int)
         for item, vector in zip(part, vectors, strict=True):
             item.vector = vector
 
+    if not wanting:
+        return 0
     parts = [list(part) for part in batched(wanting, EMBEDDED_AT_ONCE)]
-    for guilty in await asyncio.gather(*(isolate(part, call) for part in parts)):
+    with span("embed", kind="client", model=embedder.space.model, texts=len(wanting)):
+        found = await asyncio.gather(*(isolate(part, call) for part in parts))
+    for guilty in found:
         for item, error in guilty:
             if error.code == VALUE and attempt <= DOUBTED:
                 raise Transient(str(error), code=VALUE) from error
@@ -236,11 +258,15 @@ async def _tell(
 ) -> Settled:
     """Settle, again and again while the journal is away. What was settled unheard is ``lost`` then."""
     until = room.loop.time() + room.journal.lease_ms / 1000
+    counts = room.take_counts()
     while True:
         try:
-            return await room.journal.settle(claim, settlements, tally=tally, seen=seen)
+            return await room.journal.settle(
+                claim, settlements, tally=tally, seen=seen, counts=counts
+            )
         except Unavailable as error:
             if room.loop.time() > until:
+                room.counts.update(counts)
                 raise
             log.warning("%d envelopes are settled later: %s", len(settlements), error)
         await asyncio.sleep(SETTLE_AGAIN)

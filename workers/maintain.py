@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from backends.journal.locks import Busy, take_turn
+from backends.logs import loggable
 from memrelay.errors import MemrelayError
 from workers.collect import collect
 from workers.expire import expire
@@ -47,5 +48,5 @@ async def _run(room: Room, name: str, step: Step) -> int:
     except Busy:
         return 0
     except MemrelayError as error:
-        log.warning("%s goes on later: %s", name, error)
+        log.warning("%s goes on later: %s", name, loggable(error))
     return 1

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 
 from backends.journal.recheck import done, due, note
+from backends.logs import loggable
 from backends.reconcile import Peer
 from memrelay.driver import Driver
 from memrelay.errors import MemrelayError
@@ -25,7 +26,7 @@ async def recheck(room: Room) -> None:
         try:
             mended = await mend(place.scope, peers_of(room, place), ids) if place else 0
         except MemrelayError as error:
-            log.warning("%d memories of %s are compared later: %s", len(ids), name, error)
+            log.warning("%d memories of %s are compared later: %s", len(ids), name, loggable(error))
             await note(room.journal, name, ids)
             continue
         if mended:

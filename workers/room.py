@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
+from math import inf
 from random import Random
 from typing import Any
 
 from backends.embedding.cache import CachedEmbedder, EmbeddingCache
+from backends.embedding.counted import CountedEmbedder
 from backends.journal import Journal, ThreadJournal
 from backends.journal.locks import Locks
+from backends.metrics import SECONDS
 from backends.sources import Sources, open_sources
 from memrelay.embedder import Embedder
 from memrelay.errors import Transient
@@ -29,6 +33,8 @@ class Room:
         self.sources: Sources
         self.locks: Locks
         self.pace: Pace
+        self.counts: Counter[str] = Counter()
+        """What is to be added to the journal's totals with the next settle."""
         self._backoff = Backoff()
         self._random = Random()
         self.loop.run_until_complete(self._open(settings))
@@ -46,10 +52,26 @@ class Room:
 
     def _cached(self, embedder: Embedder, settings: Settings) -> Embedder:
         """Remote models' vectors are kept in the journal's Redis; a local model is quicker than that."""
+        counted = CountedEmbedder(embedder, self.counts)
         if embedder.space.model.startswith("local/") or not settings.embedding_cache_bytes:
-            return embedder
+            return counted
         cache = EmbeddingCache(self.journal.client, max_bytes=settings.embedding_cache_bytes)
-        return CachedEmbedder(embedder, cache)
+        return CachedEmbedder(counted, cache, self.counts)
+
+    def observe(self, name: str, seconds: float) -> None:
+        """One more value of a histogram: ``<name>|<bound, or inf>``, and ``<name>|sum`` in microseconds."""
+        bound = next((bound for bound in SECONDS if seconds <= bound), inf)
+        self.counts[f"{name}|{bound:g}"] += 1
+        self.counts[f"{name}|sum"] += round(1e6 * seconds)
+
+    def take_counts(self) -> Counter[str]:
+        """What this process and its drivers have counted and not told yet."""
+        taken = Counter(self.counts)
+        self.counts.clear()
+        for store in self.sources.stores.values():
+            taken.update(store.counts)
+            store.counts.clear()
+        return taken
 
     def delay_ms(self, attempt: int, error: Transient) -> int:
         """Until the next attempt, with jitter; never less than the peer asked for."""

@@ -98,7 +98,7 @@ async def _begun(room: Room, name: str, state: DriverState) -> Pass | None:
         return None
     it = Pass(full=bool(unfinished and unfinished.full), asked_at=now_us() // 1000)
     await save(room.journal, name, it)  # without ``until`` it has not begun, whatever happens now
-    if name != driver and not await _is_empty(room, driver, it, state):
+    if name != driver and state.state == "away" and not await _is_empty(room, driver, it, state):
         await save(room.journal, name, it)
         return None
     await attach(room.journal, name, frm="away", to="syncing")
@@ -122,7 +122,8 @@ async def _answers(room: Room, driver: str) -> bool:
 async def _is_empty(room: Room, driver: str, it: Pass, state: DriverState) -> bool:
     """Whether the driver has nothing of the places that it is new to, once that is removed if it may be.
 
-    What it has of them may have been deleted in the others since, and they have forgotten that.
+    What it has of them may have been deleted in the others since, and they have forgotten that. Not to be
+    asked once it is attached: from then on it has what was accepted since.
     """
     for name in state.skipped:
         place, store = place_of(room, name), room.sources.stores[driver]

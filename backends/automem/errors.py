@@ -98,8 +98,11 @@ def refusal(what: str, answer: httpx.Response, secret: str | None) -> MemrelayEr
     kind, code = STATUSES.get(answer.status_code, _ADDRESS)
     message = f"{what}: {code}: HTTP {answer.status_code}{_said(answer, secret)}"
     if issubclass(kind, Transient):
-        return kind(message, code=code, retry_after=_retry_after(answer))
-    return kind(message, code=code)
+        ours: MemrelayError = kind(message, code=code, retry_after=_retry_after(answer))
+    else:
+        ours = kind(message, code=code)
+    ours.quotes = True
+    return ours
 
 
 def not_open(what: str) -> Unavailable:

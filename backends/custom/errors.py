@@ -22,4 +22,6 @@ def translated(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # the edge to a stranger's code
         kind = Permanent if isinstance(error, WRONG_FOR_GOOD) else Unavailable
-        raise kind(f"{name}: {type(error).__name__}: {error}") from error
+        ours = kind(f"{name}: {type(error).__name__}: {error}")
+        ours.quotes = True
+        raise ours from error

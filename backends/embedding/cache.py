@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -160,12 +160,16 @@ class CachedEmbedder:
     """An embedder that embeds each text of a call once, and only what the cache does not know.
 
     The cache belongs to the caller; ``close`` closes the embedder alone. What it embeds is checked
-    before it is kept: a wrong vector must not outlive its mistake by a day.
+    before it is kept: a wrong vector must not outlive its mistake by a day. ``counts`` is told of hits
+    and misses.
     """
 
-    def __init__(self, embedder: Embedder, cache: VectorCache) -> None:
+    def __init__(
+        self, embedder: Embedder, cache: VectorCache, counts: Counter[str] | None = None
+    ) -> None:
         self._embedder = embedder
         self._cache = cache
+        self._counts = Counter() if counts is None else counts
         self.space = embedder.space
         self.max_inputs = embedder.max_inputs
 
@@ -181,6 +185,8 @@ class CachedEmbedder:
         found = await self._cache.get(self.space, distinct)
         known = {text: vector for text, vector in zip(distinct, found, strict=True) if vector}
         missing = [text for text in distinct if text not in known]
+        self._counts["cache|hits"] += len(known)
+        self._counts["cache|misses"] += len(missing)
         if missing:
             vectors = await self._embedder.embed(missing)
             check_vectors(vectors, count=len(missing), dimensions=self.space.dimensions)

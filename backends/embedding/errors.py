@@ -69,8 +69,11 @@ def translate(error: Exception) -> MemrelayError:
         kind, code = _BY_STATUS.get(status, (Permanent, REFUSED))  # LiteLLM has no class for these
     message = str(error).partition("\n")[0][:500]
     if issubclass(kind, Transient):
-        return kind(message, code=code, retry_after=_retry_after(error))
-    return kind(message, code=code)
+        ours: MemrelayError = kind(message, code=code, retry_after=_retry_after(error))
+    else:
+        ours = kind(message, code=code)
+    ours.quotes = True  # providers do, even when they are merely down
+    return ours
 
 
 def _retry_after(error: Exception) -> float | None:

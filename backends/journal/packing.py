@@ -28,6 +28,8 @@ from backends.journal.values import (
 from memrelay.batching import Draft
 
 IDEMPOTENCY_SECONDS = 86_400
+MOST_TRACES = 32
+"""Traceparents that an envelope carries, 55 bytes each."""
 FULL = {
     "service": "the service holds as many memories that are not stored yet as it may",
     "namespace": "this namespace has as many memories that are not stored yet as it may",
@@ -76,6 +78,7 @@ def _packed_draft(unit: Unit, draft: Draft, bodies: list[bytes]) -> dict[str, An
         "drops": [value for drop in draft.drops for value in drop],
         "scoped": draft.scoped,
         "noted": [value for note in draft.noted for value in note],
+        "traces": ",".join(draft.traces[:MOST_TRACES]),
     }
 
 
@@ -117,7 +120,7 @@ def scoped_of(item: bytes) -> Scoped:
 
 
 def _claimed(answer: Sequence[Any]) -> Claimed:
-    eid, n, attempts, body, vectors, versions, most, kills, crashed, so_far = answer
+    eid, n, attempts, body, vectors, versions, most, kills, crashed, so_far, traces = answer
     return Claimed(
         eid=int(eid),
         attempts=attempts,
@@ -128,6 +131,7 @@ def _claimed(answer: Sequence[Any]) -> Claimed:
         kills=kills,
         crashed=bool(crashed),
         so_far=_so_far(so_far, n),
+        traces=traces.decode().split(",") if traces else (),
     )
 
 

@@ -6,7 +6,7 @@ A worker that is wedged still answers a ping; what it cannot do is settle what w
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import msgspec
@@ -35,18 +35,22 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """``workers``: seconds since each was seen, by ``host:pid``; ``queues``: what each works on.
-    ``stalled``: seconds that a queue has stood still although work waits on it. ``earlier``: those of an
-    earlier release."""
+    """``workers``: seconds since each was seen, by ``host:pid``. ``stalled``: seconds that a queue has
+    stood still although work waits on it. ``earlier``: those of an earlier release. ``queues``: which ones
+    each works on."""
 
     workers: Mapping[str, float]
-    queues: Mapping[str, Collection[str]]
     stalled: Mapping[str, float]
     earlier: Collection[str] = ()
+    queues: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     @property
     def alive(self) -> list[str]:
         return [name for name, seconds in self.workers.items() if seconds <= SEEN_SECONDS]
+
+    def alive_on(self, queue: str) -> int:
+        """How many of the living work on a queue."""
+        return sum(queue in self.queues.get(name, ()) for name in self.alive)
 
     @property
     def refuses(self) -> str | None:
@@ -68,7 +72,7 @@ async def pulse(journal: Journal) -> Pulse:
             pipe.hgetall(f"{PREFIX}progress")
             (seconds, micros), beats, since, progress = await pipe.execute()
     now_ms = 1000 * seconds + micros // 1000
-    workers, queues, earlier = {}, {}, []
+    workers, earlier, queues = {}, [], {}
     for name, raw in cast(dict[bytes, bytes], beats).items():
         beat = msgspec.json.decode(raw, type=Beat)
         age = (now_ms - beat.at) / 1000
@@ -81,4 +85,4 @@ async def pulse(journal: Journal) -> Pulse:
         stood = (now_ms - max(int(at), int(progress.get(queue, 0)))) / 1000
         if stood > STALLED_SECONDS:
             stalled[queue.decode()] = stood
-    return Pulse(workers=workers, queues=queues, stalled=stalled, earlier=earlier)
+    return Pulse(workers=workers, stalled=stalled, earlier=earlier, queues=queues)

@@ -14,7 +14,11 @@ async def totals(journal: Journal) -> dict[str, int]:
 
     ``accepted|<queue>``, ``ended|<driver>|<letter>``, ``dead|<code>`` memories; ``retried|<driver>``,
     ``retried|embed`` envelopes; ``leases`` that ran out; ``searchable|<bound in ms, or inf>`` memories and
-    ``searchable|sum`` in ms; and what workers count themselves and bring along when they settle.
+    ``searchable|sum`` in ms.
+
+    Workers bring along when they settle: ``embedding|calls``, ``|failures``, ``|texts`` and ``|tokens``;
+    ``cache|hits`` and ``|misses``; ``failures|<driver>|<code>``; ``openings|<driver>`` of its breaker;
+    ``apply|<driver>|<bound in seconds, or inf>``, and ``|sum`` in microseconds.
     """
     with translated():
         found = await journal.client.hgetall(f"{PREFIX}totals")

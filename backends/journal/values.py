@@ -95,7 +95,7 @@ class Claimed:
 
     ``versions`` are a replay's (empty: they follow ``eid``). ``most`` is how many of its memories may
     be tried at once (0: all) and ``kills`` how often a single one of them has ended its worker.
-    ``crashed``: a lease of it ran out once.
+    ``crashed``: a lease of it ran out once. ``traces``: traceparents of the requests that it came with.
     """
 
     eid: int
@@ -107,6 +107,7 @@ class Claimed:
     kills: int = 0
     crashed: bool = False
     so_far: Mapping[str, SoFar] = field(default_factory=dict)
+    traces: Sequence[str] = ()
 
     def version(self, position: int) -> int:
         return self.versions[position] if self.versions else self.eid + position

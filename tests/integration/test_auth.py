@@ -290,6 +290,9 @@ def test_keys_by_the_command_line(house: House) -> None:
     key = made.stdout.strip()
     assert made.returncode == 0 and key.startswith("mr_") and key not in made.stderr
     assert said("add", "tea", MEMRELAY_API_KEY=key).returncode == 0
+    used = json.loads(said("usage", "--json", MEMRELAY_API_KEY=key).stdout)
+    assert (used["namespace"], used["total"]["memories"]) == ("initech", 1)
+    assert "1 memories" in said("usage", MEMRELAY_API_KEY=key).stdout
     listed = json.loads(said("keys", "ls", "--namespace", "initech", "--json").stdout)
     [row] = listed["keys"]
     assert (row["name"], row["scopes"]) == ("tps", ["write"])

@@ -207,14 +207,28 @@ def test_budgets_services_and_fences_mean_the_pods_that_there_are(file: str) -> 
     ]
 
 
-@pytest.mark.parametrize("file", _FILES)
-def test_an_api_is_open_only_where_it_was_said(file: str) -> None:
-    [told] = [
-        {entry["name"] for entry in _container(pod)["env"]}
-        for name, pod in _pods(file).items()
-        if name == "api"
+def test_an_api_is_open_only_where_it_was_said() -> None:
+    for file in _FILES:
+        api = _of("Deployment", file)["api"]["spec"]["template"]
+        assert "MEMRELAY_INSECURE_OPEN" not in {entry["name"] for entry in _container(api)["env"]}
+    opened = _of("Deployment", "values.yaml", "--set", "insecureOpen=true")["api"]["spec"][
+        "template"
     ]
-    assert ("MEMRELAY_INSECURE_OPEN" in told) is _values(file)["insecureOpen"]
+    assert {"name": "MEMRELAY_INSECURE_OPEN", "value": "1"} in _container(opened)["env"]
+
+
+def test_prometheus_asks_with_a_key_and_under_the_name_that_the_alerts_go_by() -> None:
+    [monitor] = _of("ServiceMonitor", "values-production.yaml").values()
+    [endpoint] = monitor["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"] == {
+        "name": "memrelay",
+        "key": "MEMRELAY_METRICS_KEY",
+    }
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "memrelay"}]
+    [service] = _of("Service", "values-production.yaml").values()
+    assert (
+        monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    )
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,29 @@ def test_filling_that_breaks_off_goes_on(bench: Bench) -> None:
     assert bench.held("b", *IDS).keys() == {*IDS}
 
 
+def test_filling_that_broke_off_when_the_driver_was_just_attached_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was given since is no reason to believe that it has memories from elsewhere."""
+    bench.put(*IDS)
+    bench.work()
+    bench.enter("ab")
+
+    async def breaks_off(_: object) -> int:
+        raise Unavailable("the worker ended here")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("workers.sync.last_version", breaks_off)
+        with pytest.raises(Unavailable):
+            bench.run(sync(bench.room))
+    assert state(bench, "b") == "syncing"
+    bench.put("meanwhile")
+    bench.work()
+    assert bench.held("b", "meanwhile").keys() == {"meanwhile"}
+    bring_in(bench)
+    assert bench.held("b", *IDS, "meanwhile").keys() == {*IDS, "meanwhile"}
+
+
 def test_tombstones_are_kept_while_a_driver_is_filled(bench: Bench) -> None:
     bench.put("x", "y")
     bench.drop("x")

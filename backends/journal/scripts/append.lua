@@ -1,7 +1,7 @@
 -- Enters units of envelopes; all or nothing of each.
 -- ARGV: msgpack {check_ms, limits: {bytes, memories, ns_bytes, ns_memories, rate}, units: [{key, hash, answer, ttl, ns,
 -- src, expects: [id, version, ...], envelopes: [{src, q, drivers, n, slices, body, drops: [offset, id, ...], scoped,
--- noted: [offset, id, ...]}]}]}, then the bodies: 'body' is an index into ARGV (this cmsgpack knows no binary type).
+-- noted: [offset, id, ...], traces}]}]}, then the bodies: 'body' is an index into ARGV (this cmsgpack knows no binary type).
 -- Returns for each unit {'new', first} | {'replay', first, count, answer} | {'conflict'} | {'changed'} |
 -- {'full', bound, seconds}, then 1 while bulk work has to be paced, else 0.
 local arg = cmsgpack.unpack(ARGV[1])
@@ -129,6 +129,9 @@ local function enter_unit(unit, first)
     enter(int(version), unit.ns, envelope.src, envelope.q, envelope.drivers, envelope.n, envelope.slices,
       ARGV[envelope.body], now_ms, arg.check_ms)
     note(unit.ns, envelope, version)
+    if envelope.traces ~= '' then
+      redis.call('HSET', P .. 'e:' .. int(version), 'tp', envelope.traces)
+    end
     redis.call('SADD', P .. 'scopes', unit.ns .. '|' .. envelope.src)
     count('accepted|' .. envelope.q, envelope.n)
     count_minute(unit.ns, 'a', envelope.n)

@@ -5,7 +5,7 @@
 -- ARGV: queue, token, lease_ms, max_n, max_bytes
 -- Returns {} or {ns, src, drivers, away, retired, epoch, scoped, hurry, envelope, ...}: 'away' the drivers that are detached and
 -- 'retired' those that are not to come back (by commas), 'scoped' the scoped tombstones that are newer than the oldest envelope, 'hurry' 1 while bulk work has to be paced, and
--- for each envelope {eid, n, attempts, body, vectors, versions, most, kills, crashed, {driver, outcomes, errors, tries, ...}}.
+-- for each envelope {eid, n, attempts, body, vectors, versions, most, kills, crashed, {driver, outcomes, errors, tries, ...}, traces}.
 local q, token = ARGV[1], ARGV[2]
 local lease_ms, max_n, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()
@@ -56,7 +56,7 @@ local function take(eid, fields)
   local e = P .. 'e:' .. eid
   redis.call('LPOP', list)
   redis.call('HINCRBY', P .. 'waiting', q, -1)
-  redis.call('HSET', e, 's:' .. q, 'l', 'k:' .. q, token, 'cl', fields[10] or int(math.floor(now / 1000)))
+  redis.call('HSET', e, 's:' .. q, 'l', 'k:' .. q, token, 'cl', fields[11] or int(math.floor(now / 1000)))
   local attempts = redis.call('HINCRBY', e, 'a:' .. q, 1)
   if q == 'deliver.interactive' and attempts == 1 then
     pace(now - tonumber(eid) > 1000 * WAIT_MS)
@@ -65,7 +65,7 @@ local function take(eid, fields)
   claimed[#claimed + 1] = {
     eid, tonumber(fields[3]), attempts, redis.call('GET', P .. 'b:' .. eid), vectors(eid, e, fields[1]),
     fields[6] or '', tonumber(fields[7] or 0), tonumber(fields[8] or 0), fields[5] and 1 or 0,
-    fields[9] and so_far(e, fields[2]) or {},
+    fields[9] and so_far(e, fields[2]) or {}, fields[10] or '',
   }
   total = total + tonumber(fields[3])
   bytes = bytes + tonumber(fields[4])
@@ -75,7 +75,8 @@ end
 local most = nil
 local eid = redis.call('LINDEX', list, 0)
 while eid do
-  local fields = redis.call('HMGET', P .. 'e:' .. eid, 'src', 'd', 'n', 'sz', 'c:' .. q, 'vs', 'm:' .. q, 'z:' .. q, 'part', 'cl')
+  local fields = redis.call('HMGET', P .. 'e:' .. eid, 'src', 'd', 'n', 'sz', 'c:' .. q, 'vs', 'm:' .. q, 'z:' .. q, 'part', 'tp',
+    'cl')
   local limit = tonumber(fields[5] or math.huge)
   if source then
     local fits = fields[1] == source and fields[2] == drivers

@@ -2,7 +2,7 @@
 -- KEYS[1] is '{mrj}:', the prefix (and the one slot) of every key of the journal.
 --
 -- e:<eid>          hash, an envelope without its body. eid is its first version.
---                  ns src q(ueue) d(rivers) n sl(ices) sz (bytes) at(ms) open fin(ms), of a replay vs (its versions)
+--                  ns src q(ueue) d(rivers) n sl(ices) sz (bytes) at(ms) open fin(ms), tp (where its requests are traced), of a replay vs (its versions)
 --                  and fd (the drivers that had given them up), and for
 --                  each stage <q>: s:<q> state (w waiting, l leased, r retry)  k:<q> lease token  a:<q> attempts
 --                  g:<q> how many envelopes the lease was over  c:<q> how many a claim may hold, once one ran out
