@@ -119,7 +119,11 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     async with AsyncExitStack() as stack:  # what was opened last is closed first
         tracing.start("memrelay-api")
         stack.callback(tracing.stop)
-        journal = Journal(settings.journal_url, limits=limits_of(settings))
+        journal = Journal(
+            settings.journal_url,
+            limits=limits_of(settings),
+            replicas=settings.journal_replicas,
+        )
         stack.push_async_callback(journal.close)
         await check_durable(journal, settings)
         queries: Counter[str] = Counter()

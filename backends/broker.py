@@ -10,10 +10,16 @@ from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 
 from memrelay.jobs import queue_names, task_of
+from memrelay.sentinels import sentinels_of, watched
 from memrelay.settings import Settings
 
 TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "backends.transport:Transport"
+TRANSPORT_ALIASES["sentinel"] = "backends.transport:SentinelTransport"
 
+KEY_PREFIX = "mrb:"
+"""Of everything that the broker keeps in Redis; a queue is the list of its name behind it."""
+SENTINEL_SECONDS = 1.0
+"""That one of the Sentinels may take to name the master, before the next is asked."""
 EXCHANGE = "memrelay"
 DEAD_EXCHANGE = "memrelay.dlx"
 MESSAGE_DEADLINE = 5.0
@@ -28,7 +34,9 @@ _DEAD_MS = 7 * 24 * 3600 * 1000
 
 def create_app(settings: Settings) -> Celery:
     """The Celery application. Messages are claim checks, JSON only; no result backend, no ETA."""
-    app = Celery("memrelay", broker=settings.broker_url, set_as_current=True)
+    url = settings.broker_url
+    broker = sentinels_of(url).kombu_url if watched(url) else url
+    app = Celery("memrelay", broker=broker, set_as_current=True)
     app.events.dispatcher_cls = "backends.consumer:Events"
     queues = _queues(settings)
     app.conf.update(
@@ -58,7 +66,7 @@ def create_app(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,  # a queue that was deleted, one that is being recovered
         broker_heartbeat=HEARTBEAT,
-        **(_amqp_settings() if _is_amqp(settings.broker_url) else _redis_settings()),
+        **(_amqp_settings() if _is_amqp(url) else _redis_settings(url)),
     )
     return app
 
@@ -67,10 +75,11 @@ def _is_amqp(url: str) -> bool:
     return url.startswith(("amqp:", "amqps:"))
 
 
-def _redis_settings() -> dict[str, Any]:
+def _redis_settings(url: str) -> dict[str, Any]:
     return {
         "broker_transport_options": {
-            "global_keyprefix": "mrb:",
+            **_sentinel_options(url),
+            "global_keyprefix": KEY_PREFIX,
             "visibility_timeout": 300,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
@@ -79,6 +88,20 @@ def _redis_settings() -> dict[str, Any]:
             "socket_connect_timeout": 3,
             "health_check_interval": HEARTBEAT,
         }
+    }
+
+
+def _sentinel_options(url: str) -> dict[str, Any]:
+    if not watched(url):
+        return {}
+    found = sentinels_of(url)
+    return {
+        "master_name": found.master,
+        "sentinel_kwargs": {
+            "password": found.sentinel_password,
+            "socket_timeout": SENTINEL_SECONDS,
+            "socket_connect_timeout": SENTINEL_SECONDS,
+        },
     }
 
 

@@ -8,18 +8,32 @@ from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]
+class _Mended:
     """Use after its connection was lost is a connection error.
 
     In kombu 5.7 it is an AttributeError, which nobody expects: it ended the worker when the broker went
     away under a task that was running, or with messages that were not acknowledged yet.
     """
 
+    connection: Any
+
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection is None or self.connection.client is None:
             raise RedisConnectionError("the connection was closed")
-        return super()._connparams(asynchronous)
+        return super()._connparams(asynchronous)  # type: ignore[misc]
+
+
+class Channel(_Mended, kombu_redis.Channel):  # type: ignore[misc]
+    pass
+
+
+class SentinelChannel(_Mended, kombu_redis.SentinelChannel):  # type: ignore[misc]
+    pass
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]
     Channel = Channel
+
+
+class SentinelTransport(kombu_redis.SentinelTransport):  # type: ignore[misc]
+    Channel = SentinelChannel

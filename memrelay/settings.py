@@ -31,6 +31,7 @@ from pydantic_settings import (
 
 from memrelay.errors import ConfigError
 from memrelay.options import checked_url
+from memrelay.sentinels import sentinels_of, watched
 from memrelay.types import FieldType
 
 CONFIG_FILE = "memrelay.toml"
@@ -94,9 +95,13 @@ class Settings(BaseSettings):
     )
 
     broker_url: str = "redis://127.0.0.1:6379/1"
-    """Celery's broker: ``redis://…`` or ``amqp://…``."""
+    """Celery's broker: ``redis://…``, ``redis+sentinel://…`` or ``amqp://…``."""
     journal_url: str = "redis://127.0.0.1:6379/0"
-    """Redis >= 8 with AOF and noeviction: holds every accepted envelope until it has ended."""
+    """Redis >= 8 with AOF and noeviction: holds every accepted envelope until it has ended. One server,
+    or ``redis+sentinel://host:port,host:port/master/database``."""
+    journal_replicas: int = Field(default=0, ge=0, le=16)
+    """Replicas of the journal that must hold a write before it is answered with 202; at fewer it is 503.
+    1 where a replica may be made the master, or a failover loses what was accepted just before."""
     durability: Literal["everysec", "fsync"] = "everysec"
     """``everysec`` may lose 2 s on power loss; ``fsync`` needs ``appendfsync always``."""
     host: str = "127.0.0.1"
@@ -182,11 +187,17 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _names_a_broker(cls, url: str) -> str:
+        if watched(url):
+            sentinels_of(url)
+            return url
         return checked_url(url, BROKERS, "redis://127.0.0.1:6379/1 or amqp://127.0.0.1:5672")
 
     @field_validator("journal_url")
     @classmethod
     def _names_a_journal(cls, url: str) -> str:
+        if watched(url):
+            sentinels_of(url)
+            return url
         return checked_url(url, JOURNALS, "redis://127.0.0.1:6379/0")
 
     @model_validator(mode="after")

@@ -1,4 +1,5 @@
-"""``python -m workers [--lane LANE] [ARGUMENT...]``: a worker, of both lanes unless one is named.
+"""``python -m workers [--lane LANE | --queues QUEUE,…] [ARGUMENT...]``: a worker, of both lanes unless one
+is named, or some queues are.
 
 Settings, models and journal are checked before Celery starts; further arguments are for Celery's worker.
 """
@@ -19,7 +20,7 @@ from backends.process import run_process
 from backends.sources import enter_members, open_sources
 from memrelay.settings import Settings, load_settings
 from memrelay.types import LANES
-from workers.lanes import celery_arguments, fork_lanes, give_way
+from workers.lanes import celery_arguments, fork_lanes, give_way, queue_arguments
 
 
 async def check(settings: Settings) -> None:
@@ -36,11 +37,14 @@ async def check(settings: Settings) -> None:
 
 def start() -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--lane", choices=LANES)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--lane", choices=LANES)
+    which.add_argument("--queues", type=lambda names: names.split(","))
     options, more = parser.parse_known_args()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     settings = load_settings()
     configure("worker", settings.log_format)
+    ours = queue_arguments(options.queues, settings) if options.queues else None
     asyncio.run(check(settings))
     # Celery warns root of pickled messages; ours are JSON alone.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -48,9 +52,10 @@ def start() -> None:
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     from workers.app import app  # noqa: PLC0415 - after the check: it reads the settings when imported
 
-    lane = options.lane or fork_lanes()
-    give_way(lane, settings)
-    ours = celery_arguments(lane, settings)
+    if ours is None:
+        lane = options.lane or fork_lanes()
+        give_way(lane, settings)
+        ours = celery_arguments(lane, settings)
     app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *ours, *more])
 
 

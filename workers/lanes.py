@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from memrelay.embedded.leash import tie
+from memrelay.errors import ConfigError
 from memrelay.jobs import deliver_queue, queue_names
 from memrelay.settings import Settings
 from memrelay.types import LANES, Lane
@@ -64,12 +65,25 @@ def celery_arguments(lane: Lane, settings: Settings) -> Sequence[str]:
     """Of this lane's Celery worker: its name, queues and number of children."""
     interactive = deliver_queue("interactive")
     if lane == "interactive":
-        queues, children = [interactive], settings.interactive_concurrency
-    else:
-        queues = [name for name in queue_names(settings.driver_names) if name != interactive]
-        children = settings.worker_concurrency
+        return _arguments(lane, [interactive], settings.interactive_concurrency)
+    queues = [name for name in queue_names(settings.driver_names) if name != interactive]
+    return _arguments(lane, queues, settings.worker_concurrency)
+
+
+def queue_arguments(queues: Sequence[str], settings: Settings) -> Sequence[str]:
+    """Of a Celery worker for these queues alone; ``ConfigError`` if one is none of this installation."""
+    known = queue_names(settings.driver_names)
+    for queue in queues:
+        if queue not in known:
+            raise ConfigError(
+                f"--queues: there is no queue {queue!r}; there are: {', '.join(known)}"
+            )
+    return _arguments(queues[0], queues, settings.worker_concurrency)
+
+
+def _arguments(name: str, queues: Sequence[str], children: int) -> Sequence[str]:
     quiet = ["--without-mingle", "--without-gossip"]  # a second at every start, for nothing of ours
-    return ["-n", f"{lane}@%h", "-Q", ",".join(queues), "-c", str(children), *quiet]
+    return ["-n", f"{name}@%h", "-Q", ",".join(queues), "-c", str(children), *quiet]
 
 
 def give_way(lane: Lane, settings: Settings) -> None:

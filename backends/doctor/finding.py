@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from memrelay.errors import ConfigError, MemrelayError, Transient
+from memrelay.sentinels import sentinels_of, watched
 
 SECONDS = 10.0
 MENDED_BY_HAND = {
@@ -57,5 +58,7 @@ def _said(name: str, error: Exception) -> str:
 
 def place(url: str) -> str:
     """Host and port of an address, without what is secret in it."""
+    if watched(url):
+        return sentinels_of(url).place
     parts = urlsplit(url)
     return f"{parts.hostname or ''}:{parts.port or ''}{parts.path}".strip(":")

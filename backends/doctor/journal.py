@@ -14,6 +14,7 @@ from backends.journal.errors import translated
 from backends.journal.pulse import Pulse, pulse
 from memrelay import __version__
 from memrelay.errors import MemrelayError
+from memrelay.sentinels import watched
 from memrelay.settings import JOURNALS, Settings
 
 SKEW_SECONDS = 5.0
@@ -21,7 +22,11 @@ SKEW_SECONDS = 5.0
 
 async def durable(journal: Journal, settings: Settings) -> str:
     await check_durable(journal, settings)
-    return f"durable ({settings.durability}), {place(settings.journal_url)}"
+    held = f"held by {settings.journal_replicas} replicas" if settings.journal_replicas else ""
+    if watched(settings.journal_url) and not settings.journal_replicas:
+        held = "a failover may lose what was accepted just before: journal_replicas is 0"
+    parts = (f"durable ({settings.durability})", held, place(settings.journal_url))
+    return ", ".join(part for part in parts if part)
 
 
 async def clock(journal: Journal, now: float | None = None) -> str | Finding:

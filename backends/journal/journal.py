@@ -14,11 +14,8 @@ from types import MappingProxyType
 from typing import cast
 
 import msgspec
-import redis.asyncio as aioredis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
 
+from backends.journal.connect import connect
 from backends.journal.errors import translated
 from backends.journal.packing import (
     claim_of,
@@ -45,7 +42,7 @@ from backends.journal.values import (
 )
 from backends.redis_errors import ERRORS
 from memrelay.batching import MAX_MEMORIES
-from memrelay.errors import ConfigError
+from memrelay.errors import ConfigError, Unavailable
 from memrelay.settings import Settings
 
 PREFIX = "{mrj}:"
@@ -55,6 +52,8 @@ GATE_MS = 900
 SWEEP_LIMIT = 500
 CLAIM_BYTES = 4 << 20
 KEEP_BODY_MS = 10_000
+REPLICAS_MS = 2_000
+HELD = f"{PREFIX}held"
 KEPT = 250_000
 """Envelopes that have ended and can still be read as jobs, about 600 bytes each."""
 KEEP_STORED_MS = 3_600_000
@@ -83,9 +82,6 @@ DELETES = f"{PREFIX}deletes"
 """The channel on which each envelope with deletes is told of, as ``namespace|source``."""
 LISTEN_AGAIN = 1.0
 DEFAULTS = Limits()
-# With them, redis-py hands out connections that the server has closed: after a restart of the journal
-# the first call on each of them would fail.
-NO_NOTIFICATIONS = MaintNotificationsConfig(enabled=False)
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 _pack = msgspec.msgpack.Encoder().encode
@@ -106,6 +102,7 @@ class Journal:
         lease_ms: int = LEASE_MS,
         limits: Limits = DEFAULTS,
         detach_at: int = DETACH_AT,
+        replicas: int = 0,
     ) -> None:
         self.client = connect(url)
         self.lease_ms = lease_ms
@@ -113,6 +110,7 @@ class Journal:
         """Whether bulk work has to be paced, as the last append or claim was told."""
         self._limits = packed_limits(limits)
         self._detach_at = detach_at
+        self._replicas = replicas
         self._append = self.client.register_script(script("append"))
         self._claim = self.client.register_script(script("claim"))
         self._settle = self.client.register_script(script("settle"))
@@ -126,17 +124,41 @@ class Journal:
             await self.client.ping()
 
     async def append(self, units: Sequence[Unit]) -> list[Entered | KeyReused | Changed | Full]:
-        """Enter the units in order, in one script call; an answer for each."""
+        """Enter the units in order, in one script call; an answer for each.
+
+        ``Unavailable`` while fewer replicas hold them than were asked for: what became of the units is
+        then not known, as after a lost answer.
+        """
         bodies: list[bytes] = []
         argument = {
             "check_ms": CHECK_MS,
             "limits": self._limits,
             "units": [packed_unit(unit, bodies) for unit in units],
         }
+        args = [_pack(argument), *bodies]
         with translated():
-            *answers, hurry = await self._append(keys=[PREFIX], args=[_pack(argument), *bodies])
+            if self._replicas:
+                *answers, hurry = await self._append_held(args)
+            else:
+                *answers, hurry = await self._append(keys=[PREFIX], args=args)
         self.hurried = bool(hurry)
         return [entered(answer) for answer in answers]
+
+    async def _append_held(self, args: Sequence[bytes]) -> Sequence[list[bytes]]:
+        async with self.client.pipeline(transaction=False) as pipe:
+            # Replicas are waited for as far as this connection has written: an answer that is only
+            # repeated, by its idempotency key, would write nothing.
+            pipe.set(HELD, b"")
+            await self._append(keys=[PREFIX], args=args, client=pipe)
+            pipe.wait(self._replicas, REPLICAS_MS)
+            _, answers, held = await pipe.execute()
+        if held < self._replicas:
+            raise Unavailable(
+                f"journal: {held} of {self._replicas} replicas hold what was written "
+                "(journal_replicas)",
+                code="replicas",
+            )
+        return cast(Sequence[list[bytes]], answers)
 
     async def claim(self, queue: str, token: str) -> Claim | None:
         """Take the next envelopes of ``queue`` under a lease; None if nothing waits."""
@@ -220,18 +242,6 @@ class Journal:
                         if message["type"] == "message":
                             yield message["data"]
             await asyncio.sleep(LISTEN_AGAIN)
-
-
-def connect(url: str) -> aioredis.Redis:
-    """A client for one loop: short time-outs, no retries of its own (an append is not repeated blindly)."""
-    return aioredis.Redis.from_url(
-        url,
-        socket_timeout=5,
-        socket_connect_timeout=3,
-        health_check_interval=25,
-        retry=Retry(NoBackoff(), 0),
-        maint_notifications_config=NO_NOTIFICATIONS,
-    )
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from backends.journal.connect import connect_blocking
 from backends.journal.errors import translated
 from backends.journal.journal import (
     CHECK_MS,
     GATE_MS,
     KEPT,
     LEASE_MS,
-    NO_NOTIFICATIONS,
     PREFIX,
     SWEEP_LIMIT,
     script,
@@ -29,13 +26,7 @@ class ThreadJournal:
     """For one thread, without an event loop."""
 
     def __init__(self, url: str, *, lease_ms: int = LEASE_MS) -> None:
-        self._client = redis.Redis.from_url(
-            url,
-            socket_timeout=5,
-            socket_connect_timeout=3,
-            retry=Retry(NoBackoff(), 0),
-            maint_notifications_config=NO_NOTIFICATIONS,
-        )
+        self._client = connect_blocking(url)
         self._lease_ms = lease_ms
         self._renew = self._client.register_script(script("renew"))
         self._sweep = self._client.register_script(script("sweep"))

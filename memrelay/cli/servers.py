@@ -25,9 +25,17 @@ def worker(
         Literal["interactive", "bulk"] | None,
         typer.Option(help="Work for this lane alone; bulk takes retries and upkeep along."),
     ] = None,
+    queues: Annotated[
+        str | None,
+        typer.Option(
+            help="Work for these queues alone, as in: deliver.bulk,store.redis", metavar="QUEUE,…"
+        ),
+    ] = None,
 ) -> Never:
     """Embed and store what was accepted; further options are given to Celery's workers, one for each lane."""
-    _become("workers", [*([] if lane is None else ["--lane", lane]), *context.args])
+    which = {"--lane": lane, "--queues": queues}
+    chosen = [word for name, value in which.items() if value is not None for word in (name, value)]
+    _become("workers", [*chosen, *context.args])
 
 
 def _become(module: str, arguments: Sequence[str]) -> Never:

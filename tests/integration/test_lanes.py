@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
@@ -32,6 +34,7 @@ HURRY = 100
 IMPORTED = 10_000
 AT_ONCE = 500
 NICENESS = 7
+_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -245,6 +248,34 @@ def test_a_worker_of_one_lane_leaves_the_other_alone(env: dict[str, str], tmp_pa
     with service:
         assert write(service, "interactive", 20).status_code == 200
         assert write(service, "bulk", 0.5).status_code == 202
+
+
+def test_a_worker_of_some_queues_leaves_the_others_alone(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    service = Service(env, tmp_path / "service")
+    service.worker = ("workers", "--queues", "deliver.bulk,store.redis")
+    with service:
+        assert write(service, "bulk", 20).status_code == 200
+        assert write(service, "interactive", 0.5).status_code == 202
+
+
+def test_a_queue_that_is_none_is_named_with_those_that_are(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "workers", "--queues", "deliver.bulk,store.nowhere"],
+        cwd=tmp_path,
+        env=os.environ | env | {"PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "memrelay worker: --queues: there is no queue 'store.nowhere'; there are: "
+        "deliver.interactive, deliver.bulk, store.redis, store.sqlite, maintenance"
+    )
 
 
 def test_two_namespaces_share_a_journal_and_workers_and_see_nothing_of_each_other(

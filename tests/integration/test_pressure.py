@@ -24,7 +24,9 @@ from backends.journal.journal import PREFIX
 from backends.journal.locks import Busy, Locks
 from backends.journal.pulse import STALLED_SECONDS, pulse
 from memrelay.batching import pack
+from memrelay.embedded.ports import free_port
 from memrelay.errors import Unavailable
+from memrelay.jobs import MAINTENANCE
 from workers.health import check
 
 QUEUE = "deliver.bulk"
@@ -179,6 +181,8 @@ async def test_a_worker_is_healthy_while_it_beats_and_what_waits_gets_on(clean: 
     await journal.client.hset(f"{PREFIX}since", QUEUE, str(long_ago))
     with pytest.raises(Unavailable, match=QUEUE):
         await check(clean, "here")
+    thread.beat("there", 1, [MAINTENANCE])
+    await check(clean, "there")  # that queue is not its own
     await journal.client.hset(f"{PREFIX}progress", QUEUE, str(now_ms))
     await check(clean, "here")
     thread.leave("here", 1)
@@ -186,3 +190,10 @@ async def test_a_worker_is_healthy_while_it_beats_and_what_waits_gets_on(clean: 
         await check(clean, "here")
     thread.close()
     await journal.close()
+
+
+async def test_a_worker_is_not_restarted_for_a_journal_that_is_away() -> None:
+    nobody = f"redis://127.0.0.1:{free_port()}/0"
+    with pytest.raises(Unavailable):
+        await check(nobody, "here")
+    await check(nobody, "here", liveness=True)

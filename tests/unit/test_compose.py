@@ -17,6 +17,7 @@ from memrelay.settings import SEED_NAMES, load_settings
 from tests.servers import cannot_be_had
 
 _ROOT = Path(__file__).parents[2]
+_KEY = "mr_" + 48 * "0"
 _DEFAULT = re.compile(r"\$\{\w+:-([^}]*)\}")
 _COMPOSE: dict[str, Any] = yaml.safe_load((_ROOT / "docker-compose.yml").read_text())
 _SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
@@ -27,7 +28,12 @@ _OURS = [name for name, service in _SERVICES.items() if "build" in service]
 def _compose(*words: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            ["docker", "compose", *words], cwd=_ROOT, capture_output=True, text=True, check=False
+            ["docker", "compose", *words],
+            cwd=_ROOT,
+            env=os.environ | {"MEMRELAY_ADMIN_KEY": _KEY},
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError:
         return subprocess.CompletedProcess(words, 127, "", "no docker client is installed")
@@ -66,14 +72,61 @@ def test_the_file_of_a_driver_brings_the_server_and_its_use(driver: str, service
 
 def test_every_port_is_published_on_loopback_alone() -> None:
     published = [port for service in _SERVICES.values() for port in service.get("ports", [])]
-    assert len(published) == 6
+    assert len(published) == 8
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_whoever_is_waited_for_tells_when_it_is_healthy() -> None:
-    for service in _SERVICES.values():
-        for name in service.get("depends_on", {}):
-            assert "test" in _SERVICES[name]["healthcheck"]
+@pytest.mark.parametrize("name", _SERVICES)
+def test_every_service_tells_of_its_health_is_restarted_and_has_time_to_end(name: str) -> None:
+    service = _SERVICES[name]
+    own = name == "api" and "HEALTHCHECK" in (_ROOT / "deploy/Dockerfile").read_text()
+    assert own or "test" in service["healthcheck"]
+    assert service["restart"] in ("unless-stopped", "on-failure:3")
+    assert int(service["stop_grace_period"].removesuffix("s")) >= 15
+
+
+@pytest.mark.parametrize("name", ["worker", "api", "flower"])
+def test_whatever_a_profile_brings_is_waited_for(name: str) -> None:
+    needs = _SERVICES[name]["depends_on"]
+    assert set(needs) == {"journal", "redis", "weaviate", "postgres", "rabbitmq"}
+    for need, how in needs.items():
+        assert how["condition"] == "service_healthy"
+        assert how.get("required", True) is ("profiles" not in _SERVICES[need])
+
+
+@pytest.mark.parametrize("name", [*_OURS, "prometheus"])
+def test_containers_write_nothing_but_their_volumes_and_have_no_rights(name: str) -> None:
+    service = _SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_nothing_starts_without_a_key() -> None:
+    _configured()
+    done = subprocess.run(
+        ["docker", "compose", "--env-file", os.devnull, "config", "--quiet"],
+        cwd=_ROOT,
+        env={k: v for k, v in os.environ.items() if k != "MEMRELAY_ADMIN_KEY"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "MEMRELAY_ADMIN_KEY is missing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("flower", "FLOWER_BASIC_AUTH"), ("grafana", "GF_SECURITY_ADMIN_PASSWORD")],
+)
+def test_a_service_without_its_password_ends_at_once(name: str, variable: str) -> None:
+    service = _SERVICES[name]
+    words = service.get("entrypoint") or service["command"]
+    script = words[-1].replace("$$", "$").replace("exec ", "exit 0; exec ")
+    for value, status in (("", 1), ("something", 0)):
+        done = subprocess.run(["sh", "-c", script], env={variable: value}, check=False)
+        assert done.returncode == status
 
 
 @pytest.mark.parametrize("name", _OURS)
@@ -84,11 +137,13 @@ def test_the_settings_of_a_container_are_ours_and_valid(
         if variable.startswith(("MEMRELAY_", *SEED_NAMES)):
             monkeypatch.delenv(variable)
     monkeypatch.chdir(tmp_path)  # no memrelay.toml here
-    for variable, value in _SERVICES[name]["environment"].items():
-        monkeypatch.setenv(variable, _DEFAULT.sub(r"\1", value))
+    told = {k: _DEFAULT.sub(r"\1", v) for k, v in _SERVICES[name]["environment"].items()}
+    for variable, value in told.items():
+        monkeypatch.setenv(variable, _KEY if variable == "MEMRELAY_ADMIN_KEY" else value)
 
     settings = load_settings()
 
+    assert (settings.admin_key_text == _KEY) is (name == "api")
     assert settings.host == "0.0.0.0"
     assert settings.sources["default"].drivers == ["redis"]
     weaviate = WeaviateSettings(**settings.drivers["weaviate"])

@@ -1,0 +1,1 @@
+"""docker-compose.yml, truly started: ``python -m tests.compose``."""
