@@ -32,6 +32,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "rm": ("memrelay rm note-7 note-8", "memrelay rm --user ana --wait"),
     "count": ("memrelay count", "memrelay count --user ana"),
     "bench": ("memrelay bench", "memrelay bench --memories 20000 --json"),
+    "keys create": (
+        "memrelay keys create --scope admin",
+        "memrelay keys create --namespace ana --scope read --scope write --name agent --days 90",
+    ),
+    "keys ls": ("memrelay keys ls --namespace ana",),
+    "keys revoke": ("memrelay keys revoke 1f3a9c0b7d2e",),
+    "usage": ("memrelay usage", "memrelay usage --json"),
     "drivers": ("memrelay drivers",),
     "sync": ("memrelay sync weaviate", "memrelay sync weaviate --quick --no-wait"),
     "join": ("memrelay join pgvector --source default",),
