@@ -77,7 +77,7 @@ class Installed:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Both, the wheel out of the source distribution."""
     directory = tmp_path_factory.mktemp("dist")
-    uv("build", "--quiet", "--out-dir", directory, ROOT)
+    uv("build", "--quiet", "--python", sys.executable, "--out-dir", directory, ROOT)
     (wheel,) = directory.glob("*.whl")
     (sdist,) = directory.glob("*.tar.gz")
     return Built(wheel, sdist)
