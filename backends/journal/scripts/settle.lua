@@ -375,7 +375,7 @@ local function settle(entry)
       record(e, it, result)
     end
     set_down(eid, q, entry.again_ms, entry.refund)
-    count('retried|embed', 1)
+    count('retried|deliver', 1)
   elseif not share_out(entry, eid, e, it) and end_stage(eid, e, q) == 0 then
     finish(eid, e, it)
   end
