@@ -59,9 +59,9 @@ local function end_stage(eid, e, stage)
 end
 
 -- The codes of errors may be a strange driver's own: beyond a bound they are one.
+local full = redis.call('HLEN', P .. 'totals') >= MOST_TOTALS
 local function bounded(name, other)
-  local known = redis.call('HLEN', P .. 'totals') < MOST_TOTALS or redis.call('HEXISTS', P .. 'totals', name) == 1
-  return known and name or other
+  return (not full or redis.call('HEXISTS', P .. 'totals', name) == 1) and name or other
 end
 
 local function bury(it, dead)
