@@ -106,7 +106,7 @@ METRICS = (
         "counter",
         "service",
         ("stage",),
-        "Envelopes set down to be tried again: by embed, or by a driver's name.",
+        "Envelopes set down to be tried again: by a driver, or (deliver) before any driver had them.",
     ),
     Metric(
         "memrelay_leases_lost_total",

@@ -13,7 +13,7 @@ async def totals(journal: Journal) -> dict[str, int]:
     """By name, whose parts are separated by ``|``:
 
     ``accepted|<queue>``, ``ended|<driver>|<letter>``, ``dead|<code>`` memories; ``retried|<driver>``,
-    ``retried|embed`` envelopes; ``leases`` that ran out; ``searchable|<bound in ms, or inf>`` memories and
+    ``retried|deliver`` envelopes; ``leases`` that ran out; ``searchable|<bound in ms, or inf>`` memories and
     ``searchable|sum`` in ms.
 
     Workers bring along when they settle: ``embedding|calls``, ``|failures``, ``|texts`` and ``|tokens``;

@@ -283,3 +283,20 @@ def test_a_process_that_does_not_trace_imports_nothing_of_it() -> None:
     assert "backends.tracing" in done.stdout
     assert "backends.otel" not in done.stdout
     assert "opentelemetry.exporter" not in done.stdout, "redis-py imports the SDK where it is there"
+
+
+def test_a_process_that_cannot_start_says_so_in_the_same_form() -> None:
+    env = {"PYTHONPATH": str(ROOT), "MEMRELAY_LOG_FORMAT": "json", "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-m", "api"],
+        env=env | {"MEMRELAY_PORT": "none"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    told = json.loads(line)
+    assert told["level"] == "critical"
+    assert told["message"].startswith("setting port: ")

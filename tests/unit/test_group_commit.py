@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -215,3 +216,22 @@ async def test_idle_one_is_closed_at_once(journal: Appended) -> None:
     async with asyncio.timeout(5):
         await commit.close()
     assert journal.calls == []
+
+
+async def test_an_envelope_carries_the_traces_of_the_requests_that_it_holds_writes_of(
+    journal: Appended, commit: GroupCommit
+) -> None:
+    journal.gate.clear()
+    first = asyncio.create_task(commit.enter(entry()))
+    await journal.begun.wait()
+    counts = {"a": 500, "": 6, "b": 6, "c": 700, "d": 1}
+    later = [
+        asyncio.create_task(commit.enter(replace(entry(count), trace=trace)))
+        for trace, count in counts.items()
+    ]
+    await asyncio.sleep(0)
+    journal.gate.set()
+    await asyncio.gather(first, *later)
+    [unit] = journal.calls[-1]
+    assert [len(draft.writes) for draft in unit.drafts] == [512, 512, 189]
+    assert [draft.traces for draft in unit.drafts] == [["a", "b"], ["c"], ["c", "d"]]

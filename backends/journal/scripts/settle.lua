@@ -59,9 +59,9 @@ local function end_stage(eid, e, stage)
 end
 
 -- The codes of errors may be a strange driver's own: beyond a bound they are one.
+local full = redis.call('HLEN', P .. 'totals') >= MOST_TOTALS
 local function bounded(name, other)
-  local known = redis.call('HLEN', P .. 'totals') < MOST_TOTALS or redis.call('HEXISTS', P .. 'totals', name) == 1
-  return known and name or other
+  return (not full or redis.call('HEXISTS', P .. 'totals', name) == 1) and name or other
 end
 
 local function bury(it, dead)
@@ -381,7 +381,7 @@ local function settle(entry)
       record(e, it, result)
     end
     set_down(eid, q, entry.again_ms, entry.refund)
-    count('retried|embed', 1)
+    count('retried|deliver', 1)
   elseif not share_out(entry, eid, e, it) and end_stage(eid, e, q) == 0 then
     finish(eid, e, it)
   end
