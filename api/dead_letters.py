@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api.body import parse_json, read_json, validate
+from api.cursor import version_of
 from api.direct import Direct
 from api.models import DeadLettersIn, ResumeIn
 from api.openapi import body_of
@@ -44,10 +45,11 @@ async def get_dead_letters(
     state, namespace = state_of(request), namespace_of(request)
     if not 1 <= limit <= MAX_LIMIT:
         raise invalid([("/limit", f"1 to {MAX_LIMIT}")])
-    below = None if cursor is None else _version(cursor)
     where = Selection(code=code, driver=driver, source=source)
     page: list[dead.DeadLetter] = []
-    async with aclosing(dead.dead_letters(state.journal, namespace, where, below=below)) as found:
+    async with aclosing(
+        dead.dead_letters(state.journal, namespace, where, below=version_of(cursor))
+    ) as found:
         async for letter in found:
             page.append(letter)
             if len(page) == limit:
@@ -59,12 +61,6 @@ async def get_dead_letters(
         "cursor": str(page[-1].version) if len(page) == limit else None,
     }
     return Response(msgspec.json.encode(view), media_type="application/json")
-
-
-def _version(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 16):
-        raise invalid([("/cursor", "not one of ours")])
-    return int(cursor)
 
 
 @router.post("/dead-letters/replay", status_code=202, openapi_extra=body_of(DeadLettersIn))

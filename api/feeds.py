@@ -52,10 +52,11 @@ class _Listener:
 
 
 class _Feed:
-    """One text, made every two seconds as long as somebody listens."""
+    """One text, made every so many seconds as long as somebody listens."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, every: float) -> None:
         self._source = source
+        self._every = every
         self._latest: News | None = None
         self.listeners: set[_Listener] = set()
         self.task = asyncio.create_task(self._poll(), name="feed")
@@ -76,7 +77,7 @@ class _Feed:
                     self._latest = news
                     for listener in self.listeners:
                         listener.tell(news)
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(self._every)
 
 
 class Feeds:
@@ -94,22 +95,25 @@ class Feeds:
             for listener in feed.listeners:
                 listener.woken.set()
 
-    def follow(self, key: Hashable, source: Source) -> AsyncGenerator[str]:
+    def follow(
+        self, key: Hashable, source: Source, *, every: float = EVERY_SECONDS
+    ) -> AsyncGenerator[str]:
         """Events: what ``source`` says, whenever that changes. Raises ``Full`` at once.
 
-        Those of the same ``key`` share a source: the first one's.
+        Those of the same ``key`` share a source: the first one's. It is asked ``every`` so many seconds,
+        and may take its time until there is news.
         """
         if sum(len(feed.listeners) for feed in self._feeds.values()) >= MOST_LISTENERS:
             raise Full("too many pages are open: close some, or look again later", retry_after=10)
-        return self._events(key, source)
+        return self._events(key, source, every)
 
-    async def _events(self, key: Hashable, source: Source) -> AsyncGenerator[str]:
+    async def _events(self, key: Hashable, source: Source, every: float) -> AsyncGenerator[str]:
         listener = _Listener()
         if self._closed:
             return
         feed = self._feeds.get(key)
         if feed is None:
-            feed = self._feeds[key] = _Feed(source)
+            feed = self._feeds[key] = _Feed(source, every)
         feed.enter(listener)
         try:
             async for event in _told(listener, lambda: self._closed):
