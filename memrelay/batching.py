@@ -17,6 +17,7 @@ class Draft:
     that follow. ``drops`` are (offset, id) of its deletes, ``scoped`` the filter of a delete by filter,
     which is a draft of its own. ``noted`` are (offset, id) of the writes whose version is noted as the
     last accepted one of that id. ``traces`` are W3C traceparents of the requests that it holds writes of.
+    ``vectors`` (encoded, by offset) came along, and hold as long as its source is in the ``space``.
     """
 
     writes: list[bytes] = field(default_factory=list)
@@ -26,6 +27,8 @@ class Draft:
     scoped: str = ""
     noted: list[tuple[int, str]] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
+    vectors: bytes = b""
+    space: str = ""
 
     def has_room(self, write: bytes) -> bool:
         return not self.writes or (

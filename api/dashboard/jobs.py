@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from api.cursor import version_of
 from api.dashboard.course import STEPS, lanes
 from api.dashboard.live import Look, shown
 from api.dashboard.page import Page, fragment, page, viewer_of
 from api.feeds import News
-from api.problems import invalid, not_found
+from api.problems import not_found
 from api.state import State, namespace_of, state_of
-from backends.journal.jobs import list_jobs, read_job
+from backends.journal.joblist import list_jobs
+from backends.journal.jobs import read_job
 from backends.journal.usage import clock
-from memrelay.jobs import JobId
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 LIMIT = 50
@@ -20,16 +21,13 @@ LIMIT = 50
 
 @router.get("/ui/jobs")
 async def get_jobs(request: Request, cursor: str | None = None) -> Response:
-    before = None if cursor is None else JobId.parse(cursor)
-    if cursor is not None and before is None:
-        raise invalid([("/cursor", "not one of ours")])
     found = await list_jobs(
         state_of(request).journal,
         namespace_of(request),
-        before=before.first if before else None,
+        below=version_of(cursor),
         limit=LIMIT,
     )
-    return page(request, "jobs.html", jobs=found, first=cursor is None, limit=LIMIT)
+    return page(request, "jobs.html", jobs=found.jobs, first=cursor is None, below=found.below)
 
 
 @router.get("/ui/jobs/{id}")
