@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api.body import parse_json, read_json, validate
+from api.cursor import version_of
 from api.direct import Direct
 from api.models import DeadLettersIn, ResumeIn
 from api.openapi import body_of
@@ -54,9 +55,8 @@ async def get_dead_letters(
     state, namespace = state_of(request), namespace_of(request)
     if not 1 <= limit <= MAX_LIMIT:
         raise invalid([("/limit", f"1 to {MAX_LIMIT}")])
-    below = None if cursor is None else _version(cursor)
     where = Selection(code=code, driver=driver, source=source)
-    page = await page_of(state, namespace, where, below=below, limit=limit)
+    page = await page_of(state, namespace, where, below=version_of(cursor), limit=limit)
     view = {
         "causes": await dead.by_cause(state.journal, namespace),
         "alarms": await state.alarms(namespace),
@@ -77,12 +77,6 @@ async def page_of(
             if len(page) == limit:
                 break
     return page
-
-
-def _version(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 16):
-        raise invalid([("/cursor", "not one of ours")])
-    return int(cursor)
 
 
 @router.post("/dead-letters/replay", status_code=202, openapi_extra=body_of(DeadLettersIn))

@@ -236,6 +236,32 @@ class DeadLettersIn(Strict):
         return self
 
 
+class CancelIn(Strict):
+    """``POST /v1/jobs/cancel``. Which jobs: everything given must hold; ``all`` only alone."""
+
+    ids: Annotated[list[Identifier], Field(min_length=1, max_length=100)] | None = None
+    status: Literal["accepted", "processing"] | None = None
+    """Of ``processing`` what no worker has begun with."""
+    source: SourceName | None = None
+    before: Time | None = None
+    """Accepted before that, RFC 3339; ``after``: then or later."""
+    after: Time | None = None
+    all: bool = False
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"status": "accepted", "source": "default"}, {"ids": ["job_1_1"]}]
+        }
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> CancelIn:
+        given = (self.ids, self.status, self.source, self.before, self.after)
+        if self.all == any(value is not None for value in given):
+            raise InvalidInput("say which, or all alone", pointer="/all")
+        return self
+
+
 class ResumeIn(Strict):
     """``POST /v1/dead-letters/resume``."""
 

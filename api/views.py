@@ -28,6 +28,7 @@ def job_view(job: Job) -> dict[str, Any]:
                 "stored": c.stored,
                 "failed": c.failed,
                 "needs_sync": c.needs_sync,
+                "canceled": c.canceled,
             }
             for driver, c in job.counts.items()
         },

@@ -87,13 +87,19 @@ class MemoryFailure:
 class DriverCounts:
     """Of one job and driver. ``stored`` counts what is there at its version or a newer one.
 
-    ``needs_sync``: the driver was detached, reconcile brings it these.
+    ``needs_sync``: the driver was detached, reconcile brings it these. ``canceled``: not stored, on demand.
     """
 
     total: int
     stored: int
     failed: int
     needs_sync: int = 0
+    canceled: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Every memory has an outcome."""
+        return self.stored + self.failed + self.needs_sync + self.canceled == self.total
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,5 +142,4 @@ class Job:
     @property
     def primary_settled(self) -> bool:
         """The primary has an outcome for every memory: it holds them, or the job says why not."""
-        counts = self.counts[self.primary]
-        return counts.stored + counts.failed + counts.needs_sync == counts.total
+        return self.counts[self.primary].ended

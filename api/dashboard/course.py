@@ -44,14 +44,29 @@ def lanes(job: Job, now: int) -> list[Lane]:
     return [_lane(job, driver, counts, now, whole) for driver, counts in job.counts.items()]
 
 
+def shares(job: Job) -> list[Part]:
+    """Of its memories, over all drivers."""
+    return _share(list(job.counts.values()))
+
+
+def _share(counts: Sequence[DriverCounts]) -> list[Part]:
+    stored = sum(each.stored for each in counts)
+    failed = sum(each.failed for each in counts)
+    unsynced = sum(each.needs_sync for each in counts)
+    canceled = sum(each.canceled for each in counts)
+    pieces = [
+        ("ok", stored, f"{number(stored)} stored"),
+        ("bad", failed, f"{number(failed)} failed"),
+        ("warn", unsynced, f"{number(unsynced)} left to sync"),
+        ("mute", canceled, f"{number(canceled)} canceled"),
+    ]
+    return parts(pieces, sum(each.total for each in counts))
+
+
 def _lane(job: Job, driver: str, counts: DriverCounts, now: int, whole: int) -> Lane:
     course = job.courses.get(driver, Course(None, None, 0))
-    left = counts.total - counts.stored - counts.failed - counts.needs_sync
-    pieces = [
-        ("ok", counts.stored, f"{number(counts.stored)} stored"),
-        ("bad", counts.failed, f"{number(counts.failed)} failed"),
-        ("warn", counts.needs_sync, f"{number(counts.needs_sync)} left to sync"),
-    ]
+    ended = counts.stored + counts.failed + counts.needs_sync + counts.canceled
+    left = counts.total - ended
     stretches = _stretches(job, course, left, now)
     by_tone = dict(stretches)
     return Lane(
@@ -60,7 +75,7 @@ def _lane(job: Job, driver: str, counts: DriverCounts, now: int, whole: int) -> 
         counts=counts,
         left=left,
         retries=course.retries,
-        share=parts(pieces, counts.total),
+        share=_share([counts]),
         time=_bar(stretches, whole / 1e6),
         waited=by_tone.get("mute"),
         prepared=by_tone.get("violet"),

@@ -61,6 +61,7 @@ def packed_unit(unit: Unit, bodies: list[bytes]) -> dict[str, Any]:
         "ns": unit.namespace,
         "src": unit.source,
         "expects": [text for id, version in unit.expects.items() for text in (id, str(version))],
+        "seen": "" if unit.seen is None else str(unit.seen),
         "envelopes": [_packed_draft(unit, draft, bodies) for draft in unit.drafts],
     }
 
@@ -76,6 +77,8 @@ def _packed_draft(unit: Unit, draft: Draft, bodies: list[bytes]) -> dict[str, An
         "drops": [value for drop in draft.drops for value in drop],
         "scoped": draft.scoped,
         "noted": [value for note in draft.noted for value in note],
+        "vectors": index(draft.vectors, bodies) if draft.vectors else 0,
+        "space": draft.space,
     }
 
 

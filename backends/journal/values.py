@@ -26,7 +26,8 @@ class Unit:
     """Drafts which are entered together, under one idempotency key if there is one.
 
     ``answer`` is what a repetition of the request with the same key and ``body_hash`` gets back.
-    ``expects`` has the version that must be the last noted one of an id (0: none) for it to be entered.
+    ``expects`` has the version that must be the last noted one of an id (0: none) for it to be entered, and
+    ``seen`` the newest delete by user or filter that there may be (None: any).
     """
 
     namespace: str
@@ -38,6 +39,7 @@ class Unit:
     body_hash: str = ""
     answer: bytes = b""
     expects: Mapping[str, int] = field(default_factory=dict)
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,7 @@ class Job(Answer):
     @property
     def settled(self) -> bool:
         """The primary has an outcome for every memory: it holds them, or the job says why not."""
-        primary = self.primary
-        return primary.stored + primary.failed + primary.needs_sync == self.total
+        return self.primary.ended
 
 
 class JobPage(Answer):

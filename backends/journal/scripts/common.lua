@@ -12,6 +12,8 @@
 --                  (pk:<driver> what the driver had taken by then);
 --                  t:<driver> '<ms>,<ms>', from when to when it last worked on it;  cl: ms of the first claim;
 --                  part: some outcomes are there, others not yet
+--                  del: which of its writes are deletes, as 'first position:number,...'
+--                  over: JSON [version, the one noted before it of the same id, ...] of its writes that found one
 -- b:<eid> v:<eid>  its writes; its vectors, once a driver has to be served later. Opaque bytes. The vectors' space is vp.
 -- open             zset of envelopes with an open stage, by eid
 -- due              zset '<eid>/<q>' -> ms: every open stage, scored by what happens next
@@ -22,9 +24,12 @@
 -- backlog          hash 'ns|src|driver' and 'driver' -> memories accepted and not applied yet;
 --                  'store.<driver>' -> those of them that it was asked to take and did not
 -- use              hash 'bytes', 'memories', 'bytes|ns', 'memories|ns': what the journal holds; rate:<ns> a token bucket
--- acct             hash 'ns|src|driver|accepted', 'ns|src|driver|<letter>': memories, for ever
+-- acct             hash 'ns|src|driver|accepted', 'ns|src|driver|<letter>': memories, for ever. The letters of outcomes:
+--                  a applied, s superseded, f failed, n not: it was detached, c canceled
 -- scopes           set 'ns|src' of everything that was ever accepted
 -- envs:<ns>        zset of envelopes that jobs can be read from; gone: when each leaves it
+-- bad:<ns>         zset of those of them that ended with anything else than stored, or did once
+-- canceled:<ns|src> zset first version -> '<first>:<number>': versions that were canceled, the last CANCELED_KEPT ranges
 -- wt:<eid>         set of channels to wake;  deletes: a channel, 'ns|src' for each envelope with deletes
 -- st:<ns|src>      zset version -> '<version> <filter>': scoped tombstones
 -- stp:<ns|src|driver>  zset version -> ms until which reads hide what it covers; inf until the driver has applied it
@@ -58,6 +63,7 @@ local WAIT_MS = 8
 local HURRY = 100
 local HURRY_MS = 10000
 local KEEP_NOTED_MS = 60000
+local CANCELED_KEPT = 100000
 local KEEP_MINUTES = 1440
 local MOST_MINUTES = 100000
 
@@ -114,7 +120,7 @@ local function letters(outcomes, n, each)
     each(outcomes, n)
     return
   end
-  for _, letter in ipairs({ 'a', 's', 'f', 'n' }) do
+  for _, letter in ipairs({ 'a', 's', 'f', 'n', 'c' }) do
     local _, found = string.gsub(outcomes, letter, '')
     if found > 0 then
       each(letter, found)
@@ -127,6 +133,53 @@ local function account(place, outcomes, n, sign)
   letters(outcomes, n, function(letter, found)
     redis.call('HINCRBY', P .. 'acct', place .. '|' .. letter, int(sign * found))
   end)
+end
+
+-- What is stored everywhere is read from the stores, as soon as nobody can have looked before that any more.
+local function forget_noted(eid, e, place, noted)
+  noted = cjson.decode(noted)
+  for at = 1, #noted, 2 do
+    if redis.call('HGET', P .. 'last:' .. place, noted[at + 1]) == int(tonumber(eid) + noted[at]) then
+      redis.call('HPEXPIRE', P .. 'last:' .. place, KEEP_NOTED_MS, 'FIELDS', 1, noted[at + 1])
+    end
+  end
+  redis.call('HDEL', e, 'noted')
+end
+
+-- The last stage of an envelope has ended; 'it' has its ns, src, drivers and n, 'keeps' the milliseconds that are kept
+-- its body, and itself when all is well or when not.
+local function finish(eid, e, it, keeps, now_ms)
+  local well = true
+  for driver in string.gmatch(it.drivers, '[^,]+') do
+    well = well and not string.find(redis.call('HGET', e, 'o:' .. driver) or '', '[fnc]')
+  end
+  local keep = well and keeps.ok or keeps.failed
+  local size, kept, noted = unpack(redis.call('HMGET', e, 'sz', 'vz', 'noted'))
+  use(it.ns, -it.n, -(tonumber(size) + tonumber(kept or 0)))
+  redis.call('HSET', e, 'fin', int(now_ms))
+  if noted then
+    forget_noted(eid, e, it.ns .. '|' .. it.src, noted)
+  end
+  if not well then
+    redis.call('ZADD', P .. 'bad:' .. it.ns, eid, eid)
+  end
+  redis.call('PEXPIRE', e, keep)
+  redis.call('PEXPIRE', P .. 'b:' .. eid, keeps.body)
+  redis.call('DEL', P .. 'v:' .. eid)
+  redis.call('ZREM', P .. 'open', eid)
+  redis.call('ZADD', P .. 'gone', int(now_ms + keep), eid .. '|' .. it.ns)
+end
+
+local function end_stage(eid, e, stage)
+  redis.call('ZREM', P .. 'due', eid .. '/' .. stage)
+  redis.call('HDEL', e, 's:' .. stage, 'k:' .. stage, 'g:' .. stage, 'c:' .. stage, 'm:' .. stage, 'z:' .. stage)
+  return redis.call('HINCRBY', e, 'open', -1)
+end
+
+local function wake(eid)
+  for _, channel in ipairs(redis.call('SMEMBERS', P .. 'wt:' .. eid)) do
+    redis.call('PUBLISH', channel, eid)
+  end
 end
 
 -- Enters an envelope whose body is already at hand; 'fields' are those that only some have.

@@ -9,6 +9,7 @@
 local arg = cmsgpack.unpack(ARGV[1])
 local q = arg.queue
 local now_ms = math.floor(clock() / 1000)
+local keeps = { body = arg.keep_body_ms, ok = arg.keep_ok_ms, failed = arg.keep_failed_ms }
 local answers = {}
 local MOST_TOTALS = 2000
 
@@ -20,42 +21,6 @@ local function set_down(eid, stage, later_ms, refund)
     redis.call('HINCRBY', e, 'a:' .. stage, -1)
   end
   redis.call('ZADD', P .. 'due', int(now_ms + later_ms), eid .. '/' .. stage)
-end
-
--- What is stored everywhere is read from the stores, as soon as nobody can have looked before that any more.
-local function forget_noted(eid, e, place, noted)
-  noted = cjson.decode(noted)
-  for at = 1, #noted, 2 do
-    if redis.call('HGET', P .. 'last:' .. place, noted[at + 1]) == int(tonumber(eid) + noted[at]) then
-      redis.call('HPEXPIRE', P .. 'last:' .. place, KEEP_NOTED_MS, 'FIELDS', 1, noted[at + 1])
-    end
-  end
-  redis.call('HDEL', e, 'noted')
-end
-
-local function finish(eid, e, it)
-  local failed = false
-  for driver in string.gmatch(it.drivers, '[^,]+') do
-    failed = failed or string.find(redis.call('HGET', e, 'o:' .. driver) or '', '[fn]') ~= nil
-  end
-  local keep = failed and arg.keep_failed_ms or arg.keep_ok_ms
-  local size, kept, noted = unpack(redis.call('HMGET', e, 'sz', 'vz', 'noted'))
-  use(it.ns, -it.n, -(tonumber(size) + tonumber(kept or 0)))
-  redis.call('HSET', e, 'fin', int(now_ms))
-  if noted then
-    forget_noted(eid, e, it.place, noted)
-  end
-  redis.call('PEXPIRE', e, keep)
-  redis.call('PEXPIRE', P .. 'b:' .. eid, arg.keep_body_ms)
-  redis.call('DEL', P .. 'v:' .. eid)
-  redis.call('ZREM', P .. 'open', eid)
-  redis.call('ZADD', P .. 'gone', int(now_ms + keep), eid .. '|' .. it.ns)
-end
-
-local function end_stage(eid, e, stage)
-  redis.call('ZREM', P .. 'due', eid .. '/' .. stage)
-  redis.call('HDEL', e, 's:' .. stage, 'k:' .. stage, 'g:' .. stage, 'c:' .. stage, 'm:' .. stage, 'z:' .. stage)
-  return redis.call('HINCRBY', e, 'open', -1)
 end
 
 -- The codes of errors may be a strange driver's own: beyond a bound they are one.
@@ -240,7 +205,7 @@ local function held_elsewhere(e, it, driver, state)
   for other in string.gmatch(it.drivers, '[^,]+') do
     local counts = other ~= driver and (gone or standing(it.src, other) ~= 'retired')
     local outcomes = counts and redis.call('HGET', e, 'o:' .. other) or ''
-    local missing = gone and '[^asf]' or '[^as]'
+    local missing = gone and '[^asfc]' or '[^asc]'
     if outcomes ~= '' and not string.find(outcomes, missing) then
       return true
     end
@@ -383,11 +348,9 @@ local function settle(entry)
     set_down(eid, q, entry.again_ms, entry.refund)
     count('retried|embed', 1)
   elseif not share_out(entry, eid, e, it) and end_stage(eid, e, q) == 0 then
-    finish(eid, e, it)
+    finish(eid, e, it, keeps, now_ms)
   end
-  for _, channel in ipairs(redis.call('SMEMBERS', P .. 'wt:' .. eid)) do
-    redis.call('PUBLISH', channel, eid)
-  end
+  wake(eid)
   return 'ok'
 end
 
