@@ -136,7 +136,7 @@ async def test_dead_letters_and_their_causes_are_text(page: Page, died: str) -> 
         address = await further.get_attribute("href") if await further.count() else None
     assert seen == len(VECTORS)
     await assert_inert(page, " ".join(VECTORS))
-    await look(page, "dead-letters-hostile")
+    await look(page)
 
 
 async def test_job_with_its_failures_and_the_alarm_are_text(page: Page, died: str) -> None:

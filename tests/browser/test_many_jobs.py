@@ -52,7 +52,7 @@ async def test_jobs_come_in_pages_of_bounded_size(page: Page) -> None:
         answer = await response.value
         await expect(page.get_by_role("link", name="First page")).to_be_visible()
     assert len(set(seen)) == len(seen)
-    await look(page, "jobs-many")
+    await look(page)
 
 
 async def test_each_of_them_is_found_by_its_id(page: Page) -> None:
