@@ -52,9 +52,9 @@ CHAOS ?=
 chaos: venv
 	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) --broker $(BROKER) $(CHAOS)
 
-# Of every page of the dashboard, into docs/images/.
+# Of every page of the dashboard, into docs/images/. Errors that they show name the directory.
 screenshots: venv
-	SCREENSHOTS=1 $(BIN)/pytest tests/browser
+	SCREENSHOTS=1 $(BIN)/pytest tests/browser --basetemp=/tmp/memrelay-screenshots
 
 # Hashes, but no index addresses: the lock must serve wherever the packages come from.
 lock: venv

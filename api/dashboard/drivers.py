@@ -39,8 +39,16 @@ class Found:
 
 @router.get("/ui/drivers")
 async def get_drivers(request: Request, done: str = "") -> Response:
-    news = await shown(live, state_of(request), Look("drivers", "", viewer_of(request)))
-    return page(request, "drivers.html", live=news.text, done=DONE.get(done))
+    state = state_of(request)
+    news = await shown(live, state, Look("drivers", "", viewer_of(request)))
+    return page(
+        request,
+        "drivers.html",
+        live=news.text,
+        done=DONE.get(done),
+        names=list(state.sources.stores),
+        sources=list(state.sources.by_name),
+    )
 
 
 async def live(state: State, look: Look) -> News:

@@ -62,16 +62,6 @@ def _two(much: int, unit: str, little: int, lower: str) -> str:
     return f"{much} {unit} {little} {lower}" if little else f"{much} {unit}"
 
 
-def percent(part: float, whole: float) -> str:
-    """``99.5%``; never 100% or 0% unless it is exactly that."""
-    if not whole:
-        return NOTHING
-    share = 100 * part / whole
-    if share in (0, 100):
-        return f"{share:.0f}%"
-    return f"{min(max(share, 0.1), 99.9):.1f}%"
-
-
 def iso(microseconds: int) -> str:
     """RFC 3339 in UTC, to the millisecond: for ``datetime`` attributes."""
     return format_time(microseconds)[:23] + "Z"

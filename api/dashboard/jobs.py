@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from fastapi import APIRouter, Request, Response
 
 from api.cursor import version_of
-from api.dashboard.course import STEPS, lanes
+from api.dashboard.course import STEPS, lanes, shares
 from api.dashboard.live import Look, shown
 from api.dashboard.page import Page, fragment, page, viewer_of
 from api.feeds import News
 from api.problems import not_found
 from api.state import State, namespace_of, state_of
-from backends.journal.joblist import list_jobs
+from backends.journal.joblist import JobFilter, list_jobs
 from backends.journal.jobs import read_job
 from backends.journal.usage import clock
+from memrelay.jobs import JobStatus
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 LIMIT = 50
+STATUSES: tuple[JobStatus, ...] = get_args(JobStatus)
 
 
 @router.get("/ui/jobs")
-async def get_jobs(request: Request, cursor: str | None = None) -> Response:
+async def get_jobs(
+    request: Request, status: JobStatus | None = None, cursor: str | None = None
+) -> Response:
     found = await list_jobs(
         state_of(request).journal,
         namespace_of(request),
+        JobFilter(status=status),
         below=version_of(cursor),
         limit=LIMIT,
     )
-    return page(request, "jobs.html", jobs=found.jobs, first=cursor is None, below=found.below)
+    return page(
+        request,
+        "jobs.html",
+        rows=[(job, shares(job)) for job in found.jobs],
+        statuses=STATUSES,
+        chosen=status,
+        here="/ui/jobs" + (f"?status={status}" if status else ""),
+        first=cursor is None,
+        below=found.below,
+    )
 
 
 @router.get("/ui/jobs/{id}")

@@ -100,11 +100,6 @@ def fragment(template: str, **values: Any) -> Markup:
     return Markup(_templates.get_template(template).render(**values))
 
 
-def partial(template: str, **values: Any) -> Response:
-    """A part of a page as an answer of its own, for what htmx asks for."""
-    return Response(fragment(template, **values), headers=HEADERS, media_type=HTML)
-
-
 def see_other(path: str) -> Response:
     """Where to look at what a form has done."""
     return Response(status_code=303, headers={**HEADERS, "Location": path})

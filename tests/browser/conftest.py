@@ -62,9 +62,6 @@ def service(sources: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
             redis_url=f"{url}/2",
             directory=directory,
         )
-        env["MEMRELAY_DRIVERS__SQLITE__PATH"] = (
-            "replica.db"  # errors name it, and images show errors
-        )
         service = Service(env | {"MEMRELAY_SOURCES": json.dumps(sources)}, directory)
         try:
             service.start()

@@ -167,7 +167,9 @@ async def test_one_cause_is_looked_at_and_replayed_alone(
 ) -> None:
     kill(3)
     store.execute_command("ACL SETUSER default -vadd")
-    job = remember([{"text": f"Ana collects stamps, {number} by now."} for number in range(2)])
+    job = remember(
+        [{"text": f"Ana has {number + 2} cats by now.", "user_id": "ana"} for number in range(2)]
+    )
     store.execute_command("ACL SETUSER default +vadd")
     assert {error["driver"] for error in job["errors"]} == {"redis"}
     [code] = {error["code"] for error in job["errors"]}

@@ -169,14 +169,14 @@ async def test_key_is_kept_in_a_cookie_for_pages_alone(opened: Opened) -> None:
         assert (await http.get("/ui/jobs")).status_code == 303
 
 
-@pytest.mark.parametrize("key", ["", "mr_wrong", KEY[:-1], "é\0;", "x" * 10_000])
-async def test_key_that_is_not_good_opens_nothing(opened: Opened, key: str) -> None:
+async def test_key_that_is_not_good_opens_nothing(opened: Opened) -> None:
     async with opened(admin_key=SecretStr(KEY)) as app, client_of(app) as http:
-        answer = await http.post("/ui/login", data={"key": key})
-        assert answer.status_code == 401
-        assert "set-cookie" not in answer.headers
-        assert "This key is not good" in answer.text
-        assert shown(answer).inline == []
+        for key in ("", "mr_wrong", KEY[:-1], "é\0;", "x" * 10_000):
+            answer = await http.post("/ui/login", data={"key": key})
+            assert answer.status_code == 401
+            assert "set-cookie" not in answer.headers
+            assert "This key is not good" in answer.text
+            assert shown(answer).inline == []
         assert (await http.get("/")).headers["location"] == "/ui/login"
 
 

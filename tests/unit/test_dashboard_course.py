@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from api.dashboard.course import Lane, lanes
@@ -67,3 +68,15 @@ def test_outcomes_are_shown_in_their_shares() -> None:
     (lane,) = lanes(job(Course(2 * SECOND, 5 * SECOND, 0), counts), now=10 * SECOND)
     assert [(p.tone, p.width) for p in lane.share] == [("ok", 50), ("bad", 25), ("warn", 25)]
     assert lane.took == 5
+
+
+def test_driver_that_begins_later_than_another_has_waited_for_its_turn() -> None:
+    counts = DriverCounts(total=4, stored=4, failed=0)
+    it = replace(
+        job(Course(3 * SECOND, 8 * SECOND, 0), counts, ended_at=10 * SECOND),
+        counts={"a": counts, "b": counts},
+        courses={"a": Course(3 * SECOND, 8 * SECOND, 0), "b": Course(5 * SECOND, 10 * SECOND, 0)},
+    )
+    later = lanes(it, now=99 * SECOND)[1]
+    assert tones(later) == [("mute", 10), ("violet", 20), ("mute", 20), ("accent", 50)]
+    assert (later.waited, later.prepared, later.stored, later.took) == (3, 2, 5, 10)

@@ -39,9 +39,11 @@
     const button = event.target.closest("[data-copy]");
     if (button) copy(button);
   });
-  document.querySelector(".bar [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
-  tell();
-  setInterval(tell, 1000);
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelector(".bar [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+    tell();
+    setInterval(tell, 1000);
+  });
   document.addEventListener("htmx:after:swap", tell);
   document.addEventListener("htmx:sse:after:connection", () => live("on"));
   document.addEventListener("htmx:sse:error", () => live("off"));
