@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -27,6 +26,7 @@ NOT_GOOD = "The API key is not good: unknown, revoked or expired."
 SAFE = ("GET", "HEAD", "OPTIONS")
 NOBODY = Grant("", frozenset(), "")
 
+type Headers = dict[bytes, bytes]
 type Show = Callable[[Request, Problem], Response]
 """How a problem is shown to people."""
 
@@ -38,49 +38,18 @@ def grant_of(request: Request) -> Grant:
     return grant
 
 
-@dataclass(slots=True)
-class Shown:
-    """What a request says of its caller."""
-
-    bearer: str | None = None
-    cookie: str | None = None
-    site: str = ""
-    origin: str = ""
-    host: str = ""
-
-    def check_origin(self) -> None:
-        """403 unless a page of ours, or none, sent it. Over plain HTTP browsers tell by Origin alone."""
-        if self.site:
-            same = self.site in ("same-origin", "none")
-        elif self.origin:
-            same = urlsplit(self.origin).netloc == self.host
-        else:
-            same = self.cookie is None
-        if not same:
-            raise Problem(403, "other_origin", "A web page elsewhere may not ask for this.")
+def bearer_of(headers: Headers) -> str | None:
+    """The key of the Authorization header; empty if there is something else in it."""
+    value = headers.get(b"authorization")
+    if value is None:
+        return None
+    kind, _, key = value.decode("latin-1").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else ""
 
 
-def shown(scope: Scope, *, cookies: bool) -> Shown:
-    """By the request's headers. Without ``cookies`` none is read: they are for pages."""
-    it = Shown()
-    for name, value in scope["headers"]:
-        match name:
-            case b"authorization":
-                kind, _, key = value.decode("latin-1").partition(" ")
-                it.bearer = key.strip() if kind.lower() == "bearer" else ""
-            case b"cookie" if cookies:
-                it.cookie = _cookie(value.decode("latin-1"))
-            case b"sec-fetch-site":
-                it.site = value.decode("latin-1")
-            case b"origin":
-                it.origin = value.decode("latin-1")
-            case b"host":
-                it.host = value.decode("latin-1")
-    return it
-
-
-def _cookie(header: str) -> str | None:
-    """Ours, if it is there."""
+def cookie_of(headers: Headers) -> str | None:
+    """The key of our cookie, if it is there."""
+    header = headers.get(b"cookie", b"").decode("latin-1")
     if COOKIE not in header:
         return None
     try:
@@ -88,6 +57,20 @@ def _cookie(header: str) -> str | None:
     except CookieError:
         return None
     return None if found is None else found.value
+
+
+def check_origin(headers: Headers, *, cookie: bool) -> None:
+    """403 unless a page of ours, or none, sent it. Over plain HTTP browsers tell by Origin alone."""
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if site is not None:
+        same = site in (b"same-origin", b"none")
+    elif origin is not None:
+        own = headers.get(b"host", b"").decode("latin-1")
+        same = urlsplit(origin.decode("latin-1")).netloc == own
+    else:
+        same = not cookie
+    if not same:
+        raise Problem(403, "other_origin", "A web page elsewhere may not ask for this.")
 
 
 class Guard:
@@ -106,12 +89,14 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["app"].state.memrelay
-        said = shown(scope, cookies=self._page)
+        headers: Headers = dict(scope["headers"])
+        bearer = bearer_of(headers)
+        cookie = cookie_of(headers) if self._page and bearer is None else None
         scope[GRANT] = NOBODY
         try:
-            if scope["method"] not in SAFE and not said.bearer and not self._elsewhere:
-                said.check_origin()
-            scope[GRANT] = grant = await self._granted(state.keyring, said)
+            if scope["method"] not in SAFE and not bearer and not self._elsewhere:
+                check_origin(headers, cookie=cookie is not None)
+            scope[GRANT] = grant = await self._granted(state.keyring, bearer or cookie)
             self._check(grant, state.settings.namespace)
         except (Problem, MemrelayError) as error:
             if not self._page:
@@ -128,12 +113,11 @@ class Guard:
             return problem.response(request.scope.get("request_id", ""))
         return RedirectResponse(LOGIN, 303)
 
-    async def _granted(self, keyring: Keyring, said: Shown) -> Grant:
+    async def _granted(self, keyring: Keyring, key: str | None) -> Grant:
         if not keyring.locked:
             return keyring.everybody
         if self._need == OPEN:
             return NOBODY
-        key = said.cookie if said.bearer is None else said.bearer
         if not key:
             raise refused(NO_KEY, shown=False, login=self._page)
         grant = await keyring.grant(key)

@@ -6,6 +6,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
+from api.auth import grant_of
 from api.body import read_model
 from api.cursor import cursor_of, version_of
 from api.direct import Direct
@@ -92,8 +93,9 @@ async def follow_job(request: Request, id: str) -> Response:
         raise not_found()
     follower = Follower(state, namespace, id)
     events = state.feeds.follow(("job", namespace, id), follower.news, every=FOLLOW_PAUSE)
+    held = state.keyring.during(grant_of(request), events)
     return StreamingResponse(
-        events, headers={"Cache-Control": "no-store"}, media_type="text/event-stream"
+        held, headers={"Cache-Control": "no-store"}, media_type="text/event-stream"
     )
 
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from api.problems import refused
 from backends.journal import Journal
@@ -51,6 +51,7 @@ class Grant:
 @dataclass(frozen=True, slots=True)
 class _Known:
     held: Held
+    grant: Grant
     looked_at: float
 
     def good(self, now: float) -> bool:
@@ -118,8 +119,8 @@ class Keyring:
         now = self._clock()
         if not known.good(now):
             return None
-        sure = now - known.looked_at <= FRESH_SECONDS
-        return Grant(known.held.namespace, known.held.scopes, token.id, sure)
+        fresh = now - known.looked_at <= FRESH_SECONDS
+        return known.grant if fresh else replace(known.grant, sure=False)
 
     async def check(self, grant: Grant) -> None:
         """Raise 401 if what was granted has ended since, for what goes on for long."""
@@ -167,7 +168,8 @@ class Keyring:
             return None
         if len(self._known) >= MOST_KEYS:
             del self._known[next(iter(self._known))]
-        known = self._known[id] = _Known(held, asked_at)
+        grant = Grant(held.namespace, held.scopes, id)
+        known = self._known[id] = _Known(held, grant, asked_at)
         return known
 
     async def _ask(self, id: str) -> Held | MemrelayError | None:

@@ -69,7 +69,7 @@ class State:
             raise Unavailable(str(error), code="config") from None
 
     async def alarms(self, namespace: str) -> dict[str, str]:
-        """Why the refusals of a stage are held back, by stage; what a memory of others met with is not told."""
+        """By stage, why its refusals are held back. Tenants hear nothing of each other's memories."""
         found = await alarms(self.journal)
         if namespace == self.settings.namespace:
             return found

@@ -170,6 +170,11 @@ class Settings(BaseSettings):
         path = Path(os.environ.get("MEMRELAY_CONFIG", CONFIG_FILE))
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path))
 
+    @field_validator("admin_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None  # as compose files and charts leave it
+
     @field_validator("broker_url")
     @classmethod
     def _names_a_broker(cls, url: str) -> str:

@@ -24,6 +24,7 @@ from memrelay.cli import (
     reembedding,
     servers,
     up,
+    usage,
     verify,
 )
 from memrelay.cli.output import help_if_alone, say
@@ -54,6 +55,7 @@ app.command()(memories.count)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(apikeys.app, name="keys")
+app.command()(usage.usage)
 app.command()(drivers.drivers)
 app.command()(drivers.sync)
 app.command()(members.join)

@@ -84,6 +84,25 @@ def test_description_is_complete(http: httpx.Client) -> None:
                 assert operation["requestBody"]["content"], path
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:3000"}, 202),
+        ({"Cookie": "any=thing"}, 202),
+        ({}, 202),
+    ],
+)
+def test_no_web_page_elsewhere_writes_to_a_service_without_keys(
+    http: httpx.Client, headers: dict[str, str], status: int
+) -> None:
+    body = b'{"memories": [{"text": "tea"}]}'  # without a type, a browser asks nobody before it sends it
+    answer = http.post("/v1/memories", content=body, headers=headers)
+    assert answer.status_code == status
+
+
 def _references(value: Any) -> list[str]:
     if isinstance(value, dict):
         own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
