@@ -162,6 +162,11 @@ class Service:
         return None if self._worker is None else self._worker.poll()
 
     @property
+    def api_status(self) -> int | None:
+        """The API's exit status; None while it runs."""
+        return None if self._api is None else self._api.poll()
+
+    @property
     def api_pid(self) -> int:
         assert self._api is not None, "the API is not running"
         return self._api.pid

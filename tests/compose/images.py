@@ -117,9 +117,8 @@ def _add_weaviate(root: Path) -> None:
     shutil.copy(weaviate.PROGRAM.find(), root / "usr/bin/weaviate")
 
 
-def _add_prometheus(root: Path) -> None:
-    (root / "prometheus").mkdir()
-    shutil.chown(root / "prometheus", "nobody")
+def _add_nothing(_: Path) -> None:
+    pass
 
 
 def _add_python(root: Path) -> None:
@@ -193,10 +192,11 @@ def images() -> list[Image]:
             [
                 'ENTRYPOINT ["/usr/bin/prometheus"]',
                 path,
+                "RUN mkdir /prometheus && chown nobody /prometheus",
                 "USER nobody",
                 "WORKDIR /prometheus",
                 "VOLUME /prometheus",
             ],
-            _add_prometheus,
+            _add_nothing,
         ),
     ]

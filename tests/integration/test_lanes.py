@@ -278,6 +278,17 @@ def test_a_queue_that_is_none_is_named_with_those_that_are(
     )
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_api_that_is_stopped_ends_in_order(
+    env: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    service = Service(env, tmp_path / "service")
+    service.start_api()
+    os.kill(service.api_pid, number)
+    wait_until("its end", lambda: not service.api_running, 60)
+    assert service.api_status == 0
+
+
 def test_two_namespaces_share_a_journal_and_workers_and_see_nothing_of_each_other(
     service: Service, env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -94,7 +94,7 @@ def test_whatever_a_profile_brings_is_waited_for(name: str) -> None:
         assert how.get("required", True) is ("profiles" not in _SERVICES[need])
 
 
-@pytest.mark.parametrize("name", [*_OURS, "prometheus"])
+@pytest.mark.parametrize("name", _OURS)
 def test_containers_write_nothing_but_their_volumes_and_have_no_rights(name: str) -> None:
     service = _SERVICES[name]
     assert service["read_only"] is True
