@@ -5,6 +5,7 @@ Needs httpx and pydantic only. Every call may be repeated safely, and is, for ``
 
 from memrelay.client.answers import (
     Accepted,
+    Canceled,
     Count,
     DeadLetter,
     DeadLetterPage,
@@ -37,9 +38,10 @@ from memrelay.client.answers import (
     Waiting,
 )
 from memrelay.client.blocking import Memrelay, Source
-from memrelay.client.client import AsyncMemrelay, NewMemory, WhichDead
+from memrelay.client.client import AsyncMemrelay
 from memrelay.client.http import DEFAULT_URL
 from memrelay.client.importing import Imported, Refusal, key_of_file
+from memrelay.client.requests import Changes, NewMemory, WhichDead, WhichJobs
 from memrelay.client.source import AsyncSource, NewValue
 
 __all__ = [
@@ -47,6 +49,8 @@ __all__ = [
     "Accepted",
     "AsyncMemrelay",
     "AsyncSource",
+    "Canceled",
+    "Changes",
     "Count",
     "DeadLetter",
     "DeadLetterPage",
@@ -84,5 +88,6 @@ __all__ = [
     "Version",
     "Waiting",
     "WhichDead",
+    "WhichJobs",
     "key_of_file",
 ]
