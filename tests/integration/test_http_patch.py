@@ -8,6 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from memrelay import Memrelay, exits
+from memrelay.cli import app as cli
+from memrelay.errors import Conflict, NotFound
 from memrelay.types import Memory, Upsert, vector_to_bytes
 from tests.integration.conftest import Refused, Remember
 from tests.oracle import place, scope_of
@@ -268,3 +271,30 @@ def test_change_without_a_new_text_keeps_the_vector_that_is_stored(
     assert vector("what is marked") == [1.0] + [0.0] * 255
     assert patch(http, user, {"text": "another text"}).status_code == 200
     assert vector("another text") != [1.0] + [0.0] * 255
+
+
+def test_memory_is_edited_by_the_client_and_from_the_command_line(
+    service: Service, http: httpx.Client, whole: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    id = whole["id"]
+    with Memrelay(service.url) as client:
+        edited = client.edit(id, {"tags": ["by client"], "metadata": {"score": None}}, wait=30)
+        assert edited.job.settled
+        assert client.get(id).version == edited.memories[0].version
+        with pytest.raises(Conflict):
+            client.edit(id, {"tags": []}, if_version=1)
+        with pytest.raises(NotFound):
+            client.edit(f"{id}-absent", {"tags": []})
+
+    def run(*arguments: str) -> int:
+        return cli.run(["edit", id, *arguments, "--url", service.url])
+
+    assert run() == exits.USAGE
+    assert run("--unset", "text") == exits.USAGE
+    assert run("--tag", "a", "--unset", "tags") == exits.USAGE
+    assert run("--text", "late", "--if-version", "1") == exits.FAILED
+    changed = ("--text", "by hand", "--metadata", '{"by": "hand"}', "--unset", "session")
+    assert run(*changed, "--wait") == exits.OK
+    found = read(http, id)
+    assert (found["text"], found["session_id"], found["tags"]) == ("by hand", None, ["by client"])
+    assert found["metadata"].keys() == {"category", "deep", "by"}
