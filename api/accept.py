@@ -21,6 +21,10 @@ async def add_memories(request: Request) -> Response:
     raw = await read_json(request, state.settings.body_limit)
     read = await state.aside.memories(raw)
     writes = Writes(
-        source=state.source(read.source), lane=read.lane, ids=read.ids, encoded=read.encoded
+        source=state.source(read.source),
+        lane=read.lane,
+        ids=read.ids,
+        encoded=read.encoded,
+        noted=read.ids,
     )
     return await accept(request, writes, raw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
@@ -11,15 +12,17 @@ from pydantic import BaseModel, ValidationError
 from api.problems import Problem, from_validation
 
 JSON = b"application/json"
+MERGE_PATCH = b"application/merge-patch+json"
 
 
-async def read_json(request: Request, limit: int) -> bytes:
-    """The whole body of a JSON request; 415 for another type, 413 as soon as it is over ``limit`` bytes.
+async def read_json(request: Request, limit: int, *, kinds: Sequence[bytes] = (JSON,)) -> bytes:
+    """The whole body of a JSON request; 415 for a type that is none of ``kinds``, 413 as soon as it is over
+    ``limit`` bytes.
 
     Asking for the type also keeps a web page elsewhere from posting here without a preflight.
     """
     for name, value in request.scope["headers"]:
-        if name == b"content-type" and value.partition(b";")[0].strip().lower() != JSON:
+        if name == b"content-type" and value.partition(b";")[0].strip().lower() not in kinds:
             raise Problem(415, "unsupported_media_type", "Send Content-Type: application/json.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem(415, "unsupported_media_type", "Send JSON without a Content-Encoding.")

@@ -31,7 +31,8 @@ class Entry:
     """The encoded writes of one request. ``key`` is its idempotency key, ``answer`` what it is told.
 
     ``drops`` are the ids of deletes; ``scoped`` is the filter of a delete by filter, the only write then.
-    ``noted`` are the ids of all writes if their versions are to be noted, ``expects`` as in ``Unit``.
+    ``noted`` are the ids of all writes if their versions are to be noted, ``expects`` and ``seen`` as in
+    ``Unit``, ``vectors`` and ``space`` as in ``Draft``: of an entry with ``expects``, which stands alone.
     ``trace`` is the traceparent of its span, if it has one.
     """
 
@@ -48,6 +49,9 @@ class Entry:
     noted: Sequence[str] = ()
     expects: Mapping[str, int] = field(default_factory=dict)
     trace: str = ""
+    seen: int | None = None
+    vectors: bytes = b""
+    space: str = ""
 
 
 Pending = tuple[Entry, asyncio.Future[Entered]]
@@ -182,6 +186,7 @@ def _unit(group: Sequence[Pending]) -> Unit:
     drafts = pack((entry.writes, entry.drops, entry.noted) for entry, _ in group)
     drafts[0].scoped = entry.scoped
     _carry_traces(drafts, group)
+    drafts[0].vectors, drafts[0].space = entry.vectors, entry.space
     return Unit(
         namespace=entry.namespace,
         source=entry.source,
@@ -192,6 +197,7 @@ def _unit(group: Sequence[Pending]) -> Unit:
         body_hash=entry.body_hash,
         answer=entry.answer,
         expects=entry.expects,
+        seen=entry.seen,
     )
 
 

@@ -72,7 +72,7 @@ async def _purge(request: Request, source: Source, raw: bytes) -> Taken:
 
 def _by_ids(source: Source, ids: list[str]) -> Writes:
     encoded = [encode_write(Drop(id)) for id in ids]
-    return Writes(source=source, lane="interactive", ids=ids, encoded=encoded, drops=ids)
+    return Writes(source=source, lane="interactive", ids=ids, encoded=encoded, drops=ids, noted=ids)
 
 
 def where(source: Source, filter: str) -> Writes:

@@ -155,7 +155,7 @@ class Import:
         try:
             read = await self._state.aside.lines(batch, self._source.name, self._key)
             results = dict(read.refused)
-            first = await self._commit([write for _, _, write in read.taken]) if read.taken else 0
+            first = await self._commit(read.taken) if read.taken else 0
             for offset, (number, id, _) in enumerate(read.taken):
                 results[number] = {"line": number, "id": id, "version": first + offset}
             await before.wait()
@@ -167,8 +167,9 @@ class Import:
         finally:
             self._slots.release()
 
-    async def _commit(self, writes: Sequence[bytes]) -> int:
+    async def _commit(self, taken: Sequence[tuple[int, str, bytes]]) -> int:
         await self._state.keyring.check(self._grant)
+        writes = [write for _, _, write in taken]
         entered = await self._state.commit.enter(
             Entry(
                 namespace=self._namespace,
@@ -177,6 +178,7 @@ class Import:
                 drivers=tuple(self._source.settings.drivers),
                 writes=writes,
                 trace=tracing.traceparent(),
+                noted=[id for _, id, _ in taken],
             )
         )
         part = JobId(entered.first, len(writes))

@@ -200,7 +200,7 @@ def if_match(request: Request) -> Condition | None:
 
 
 def _unmatched() -> Problem:
-    return Problem(412, "changed", "The key does not have that version.")
+    return Problem(412, "changed", "It does not have that version.")
 
 
 def _not_stored_yet() -> Problem:

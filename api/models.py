@@ -141,6 +141,40 @@ class MemoryIn(Strict):
     """Only where the source's embedding is ``external``."""
 
 
+class PatchIn(Strict):
+    """``PATCH /v1/memories/{id}``: what is given changes, the rest stays (RFC 7396).
+
+    ``null`` takes a field away; ``metadata`` is merged field by field.
+    """
+
+    text: str | None = None
+    """Cannot be taken away."""
+    user_id: str | None = None
+    session_id: str | None = None
+    tags: list[str] | None = None
+    """All of them: a list is replaced whole."""
+    metadata: Annotated[dict[str, Any], AfterValidator(check_metadata)] | None = None
+    created_at: str | None = None
+    expires_at: str | None = None
+    vector: list[float] | None = None
+    """Only where the source's embedding is ``external``: with a new text, or alone."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text": "Ana prefers aisle seats."},
+                {"tags": ["travel"], "metadata": {"seat": "aisle", "category": None}},
+            ]
+        }
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> PatchIn:
+        if not self.model_fields_set:
+            raise InvalidInput("give what is to change", pointer="")
+        return self
+
+
 class MemoriesIn(Strict):
     """``POST /v1/memories``."""
 

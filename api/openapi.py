@@ -18,6 +18,14 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     return _body("application/json", model)
 
 
+def patch_of(model: type[BaseModel]) -> dict[str, Any]:
+    """``openapi_extra`` of a route whose body is a ``model`` to be merged."""
+    extra = _body("application/merge-patch+json", model)
+    content = extra["requestBody"]["content"]
+    content["application/json"] = content["application/merge-patch+json"]
+    return extra
+
+
 def ndjson_of(model: type[BaseModel]) -> dict[str, Any]:
     """``openapi_extra`` of a route whose body has one ``model`` a line."""
     return _body("application/x-ndjson", model)

@@ -16,10 +16,11 @@ from backends.sources import Source
 from backends.store import Store
 from backends.tracing import span
 from memrelay.driver import Driver, Query
+from memrelay.errors import Permanent
 from memrelay.fallback import Answer, first_answer
 from memrelay.filters import Filter
 from memrelay.times import now_us
-from memrelay.types import Hit, Memory, Scope
+from memrelay.types import Hit, Memory, Scope, Upsert
 
 MOST_HITS = 3200
 """How many hits are fetched at most to fill a page, when many of them are deleted already."""
@@ -32,6 +33,14 @@ class Seen[T]:
 
     value: T
     behind: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A memory with its vector; None where its store does not give it, or it is damaged."""
+
+    memory: Memory
+    vector: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,12 @@ class Reader:
     ) -> Answer[Store, Seen[Mapping[str, Memory]]]:
         """The memories among ``ids`` that are there, by id; expired ones too."""
         return await self._first(stores, partial(self._get, ids), seconds)
+
+    async def record(
+        self, stores: Sequence[Store], id: str, *, seconds: float
+    ) -> Answer[Store, Seen[Record | None]]:
+        """One memory with its vector; None if it is not there."""
+        return await self._first(stores, partial(self._record, id), seconds)
 
     async def find(
         self,
@@ -127,6 +142,19 @@ class Reader:
             return Seen(found, None)
         seen = {id: memory for id, memory in found.items() if not hides(hidden, memory)}
         return Seen(seen, hidden.behind)
+
+    async def _record(self, id: str, turn: _Turn) -> Seen[Record | None]:
+        seen = await self._get([id], turn)
+        memory = seen.value.get(id)
+        if memory is None:
+            return Seen(None, seen.behind)
+        try:
+            ops = await turn.call(lambda driver: driver.records(self.scope, [id]))
+        except Permanent:  # a store that gives no vectors out
+            ops = {}
+        op = ops.get(id)
+        vector = op.vector if isinstance(op, Upsert) and op.version == memory.version else None
+        return Seen(Record(memory, vector), seen.behind)
 
     async def _find(
         self, chosen: Filter | None, after: str | None, limit: int, turn: _Turn

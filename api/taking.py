@@ -28,7 +28,7 @@ class Writes:
     """What a request writes to one source. ``ids`` are those of its memories, in the order of ``encoded``.
 
     ``drops`` are the ids of deletes; ``scoped`` is the filter of a delete by filter, the only write then.
-    ``noted`` and ``expects`` as in ``Entry``.
+    ``noted`` and all below it as in ``Entry``.
     """
 
     source: Source
@@ -39,6 +39,9 @@ class Writes:
     scoped: str = ""
     noted: Sequence[str] = ()
     expects: Mapping[str, int] = field(default_factory=dict)
+    seen: int | None = None
+    vectors: bytes = b""
+    space: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,9 @@ async def take(
             noted=writes.noted,
             expects=writes.expects,
             trace=tracing.traceparent(),
+            seen=writes.seen,
+            vectors=writes.vectors,
+            space=writes.space,
         )
     )
     if writes.drops or writes.scoped:
@@ -112,19 +118,23 @@ async def take(
 
 
 async def accept(request: Request, writes: Writes, raw: bytes) -> Response:
-    """``take``, and the answer: 202, or 200 once the primary has an outcome for all of it."""
-    taken = await take(request, writes, raw)
+    """``take``, and the answer to it."""
+    return answer_of(await take(request, writes, raw))
+
+
+def answer_of(taken: Taken, headers: Mapping[str, str] | None = None) -> Response:
+    """202, or 200 once the primary has an outcome for all of it."""
     versions = enumerate(taken.writes.ids, taken.first)
     body: dict[str, Any] = {
         "job": taken.view,
         "memories": [{"id": id, "version": version} for version, id in versions],
     }
-    if writes.scoped:
+    if taken.writes.scoped:
         body["version"] = taken.first
     return Response(
         msgspec.json.encode(body),
         200 if taken.settled else 202,
-        headers={"Location": f"/v1/jobs/{taken.id}"},
+        headers={"Location": f"/v1/jobs/{taken.id}", **(headers or {})},
         media_type="application/json",
     )
 

@@ -1,10 +1,38 @@
-"""The rules of canceling: what is canceled is not stored, and what is stored was not canceled."""
+"""The rules of canceling and of changing: neither loses anything that was accepted beside it."""
 
 from __future__ import annotations
 
-from tests.rule import CANCEL, SCRIPTS, Rule
+from tests.rule import ACCEPTED, CANCEL, SCRIPTS, Rule
 
 JOB_RULES = [
+    Rule(
+        "patch: entered although what it changes may have been deleted by a filter",
+        SCRIPTS + "append.lua",
+        "if unit.seen ~= '' then",
+        "if false then",
+        ACCEPTED,
+    ),
+    Rule(
+        "patch: made on what was canceled or refused",
+        "backends/journal/accepted.py",
+        "if _letters(fields, position) <= NEVER_STORED:",
+        "if False:",
+        ACCEPTED,
+    ),
+    Rule(
+        "patch: a vector of another space is stored",
+        SCRIPTS + "claim.lua",
+        "(redis.call('HGET', e, 'vp') or '') == active and",
+        "",
+        ACCEPTED,
+    ),
+    Rule(
+        "patch: the bytes of its vector are not counted",
+        SCRIPTS + "append.lua",
+        "  use(ns, 0, #vectors)",
+        "",
+        ACCEPTED,
+    ),
     Rule(
         "cancel: what a worker has claimed",
         SCRIPTS + "cancel.lua",

@@ -269,7 +269,8 @@ def status_of(job: Job) -> EventStatus:
             for it in job.errors
         ],
         drivers={
-            name: Outcome(stored=it.stored, failed=it.failed) for name, it in job.counts.items()
+            name: Outcome(stored=it.stored, failed=it.failed + it.canceled)
+            for name, it in job.counts.items()
         },
         created_at=job.accepted_at,
         ended_at=job.ended_at,

@@ -17,6 +17,7 @@ from memrelay.cli import (
     dlq,
     doctor,
     drivers,
+    editing,
     exporting,
     importing,
     jobs,
@@ -52,6 +53,7 @@ app.command("import")(importing.import_file)
 app.command()(exporting.export)
 app.command()(memories.search)
 app.command()(memories.get)
+app.command()(editing.edit)
 app.command()(memories.rm)
 app.command()(memories.count)
 app.command()(bench.bench)

@@ -12,7 +12,7 @@ from memrelay.cli import completing
 from memrelay.cli.options import DEFAULT_URL, AsJson, Url, client
 from memrelay.cli.output import help_if_alone, say, show_json, show_rows
 from memrelay.client.answers import Deleted, Replayed
-from memrelay.client.client import WhichDead
+from memrelay.client.requests import WhichDead
 
 app = typer.Typer(help="Dead letters: memories that were given up.", rich_markup_mode=None)
 app.callback(invoke_without_command=True)(help_if_alone)

@@ -220,9 +220,10 @@ class Following:
             except NotFound:
                 return None
             counts = job.primary
-            waiting = counts.total - counts.stored - counts.failed
-            self._state.failed = counts.failed
-            self._state.stored = max(0, self._state.accepted - waiting - counts.failed)
+            failed = counts.failed + counts.canceled
+            waiting = counts.total - counts.stored - failed
+            self._state.failed = failed
+            self._state.stored = max(0, self._state.accepted - waiting - failed)
             self._shown.show(self._state)
         await asyncio.sleep(max(POLL_SECONDS, 5 * (time.monotonic() - began)))
         return job
@@ -251,7 +252,7 @@ def _interrupted(order: Order) -> int:
 def _report(order: Order, result: Result, wait: bool, as_json: bool, seconds: float) -> int:
     imported, job = result.imported, result.job
     refused = order.earlier_refused + imported.refused
-    failed = job.primary.failed if job else 0
+    failed = job.primary.failed + job.primary.canceled if job else 0
     for refusal in imported.refusals[:SHOWN_REFUSALS]:
         say(f"line {refusal.line}: {refusal.code}: {refusal.detail}")
     if imported.refused > SHOWN_REFUSALS:

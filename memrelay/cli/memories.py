@@ -58,7 +58,7 @@ def add(
     memory.update({key: value for key, value in given.items() if value})  # type: ignore[typeddict-item]
     with client(url) as service:
         accepted = service.add(memory, source=source, wait=WAIT if wait else 0.0)
-    return _accepted(accepted, wait, as_json)
+    return show_accepted(accepted, wait, as_json)
 
 
 def search(
@@ -138,7 +138,7 @@ def rm(
     if not ids and not as_json:
         typer.echo(f"{accepted.job.status}\t{accepted.job.id}")
         return verdict(accepted.job) if wait else exits.OK
-    return _accepted(accepted, wait, as_json)
+    return show_accepted(accepted, wait, as_json)
 
 
 def count(
@@ -165,7 +165,7 @@ def count(
     return exits.OK
 
 
-def _accepted(accepted: Accepted, wait: bool, as_json: bool) -> int:
+def show_accepted(accepted: Accepted, wait: bool, as_json: bool) -> int:
     if as_json:
         show_json(accepted)
     else:

@@ -5,6 +5,7 @@ Needs httpx and pydantic only. Every call may be repeated safely, and is, for ``
 
 from memrelay.client.answers import (
     Accepted,
+    Canceled,
     Consumed,
     Count,
     DeadLetter,
@@ -41,9 +42,10 @@ from memrelay.client.answers import (
 )
 from memrelay.client.apikeys import AsyncApiKeys
 from memrelay.client.blocking import ApiKeys, Memrelay, Source
-from memrelay.client.client import AsyncMemrelay, NewMemory, WhichDead
+from memrelay.client.client import AsyncMemrelay
 from memrelay.client.http import DEFAULT_URL
 from memrelay.client.importing import Imported, Refusal, key_of_file
+from memrelay.client.requests import Changes, NewMemory, WhichDead, WhichJobs
 from memrelay.client.source import AsyncSource, NewValue
 
 __all__ = [
@@ -53,6 +55,8 @@ __all__ = [
     "AsyncApiKeys",
     "AsyncMemrelay",
     "AsyncSource",
+    "Canceled",
+    "Changes",
     "Consumed",
     "Count",
     "DeadLetter",
@@ -93,5 +97,6 @@ __all__ = [
     "Version",
     "Waiting",
     "WhichDead",
+    "WhichJobs",
     "key_of_file",
 ]

@@ -58,6 +58,14 @@ class JobPage(Answer):
     cursor: str | None
 
 
+class Canceled(Answer):
+    """How many memories were canceled, of how many jobs; ``more``: there were too many for one request."""
+
+    jobs: int
+    canceled: int
+    more: bool
+
+
 class Accepted(Answer):
     """A write that the service will not lose: its job, and the memories in the order of the request.
 

@@ -6,10 +6,11 @@ import asyncio
 import functools
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Any, Concatenate, Protocol, Self, overload
 
+from memrelay.client.answers import Job
 from memrelay.client.apikeys import AsyncApiKeys
 from memrelay.client.client import AsyncMemrelay
 from memrelay.client.source import AsyncSource
@@ -106,6 +107,7 @@ class Memrelay:
     add = blocking(AsyncMemrelay.add)
     import_ndjson = blocking(AsyncMemrelay.import_ndjson)
     get = blocking(AsyncMemrelay.get)
+    edit = blocking(AsyncMemrelay.edit)
     delete = blocking(AsyncMemrelay.delete)
     delete_many = blocking(AsyncMemrelay.delete_many)
     delete_where = blocking(AsyncMemrelay.delete_where)
@@ -116,6 +118,7 @@ class Memrelay:
     job = blocking(AsyncMemrelay.job)
     wait_job = blocking(AsyncMemrelay.wait_job)
     jobs = blocking(AsyncMemrelay.jobs)
+    cancel_jobs = blocking(AsyncMemrelay.cancel_jobs)
     dead_letters = blocking(AsyncMemrelay.dead_letters)
     replay_dead_letters = blocking(AsyncMemrelay.replay_dead_letters)
     delete_dead_letters = blocking(AsyncMemrelay.delete_dead_letters)
@@ -136,6 +139,16 @@ class Memrelay:
     def api_keys(self, *, namespace: str | None = None) -> ApiKeys:
         """The API keys of the own namespace; of another by an operator's key."""
         return ApiKeys(self, namespace)
+
+    def follow_job(self, id: str) -> Iterator[Job]:
+        """The job as it is now and whenever it has changed; the last one has ended."""
+        room, client = self._behind()
+        jobs = client.follow_job(id)
+        try:
+            while (job := room.run(_next(jobs))) is not None:
+                yield job
+        finally:
+            room.run(jobs.aclose())
 
     def run[**P, R](
         self,
@@ -184,6 +197,10 @@ class Memrelay:
             if self._current.pid != os.getpid():
                 self._current = Room(self._open)
             return self._current
+
+
+async def _next[T](items: AsyncIterator[T]) -> T | None:
+    return await anext(items, None)
 
 
 class Source:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Required, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, Unpack
 from uuid import uuid4
 
 import httpx
 
 from memrelay.client.answers import (
     Accepted,
+    Canceled,
     Count,
     DeadLetterPage,
     Deleted,
@@ -34,40 +35,16 @@ from memrelay.client.answers import (
     Usage,
 )
 from memrelay.client.apikeys import AsyncApiKeys
+from memrelay.client.following import follow
 from memrelay.client.http import Http, given, segment
 from memrelay.client.importing import Imported, import_lines, key_of_file, parts_of
+from memrelay.client.requests import Changes, NewMemory, WhichDead, WhichJobs, plain
 from memrelay.client.source import AsyncSource
 from memrelay.jobs import JobStatus
 from memrelay.types import Lane
 
 LONGEST_WAIT = 20.0
 DEFAULT_WAIT = 30.0
-
-
-class NewMemory(TypedDict, total=False):
-    """A memory to take in. An existing ``id`` is replaced whole; one is made up if it is left out."""
-
-    text: Required[str]
-    id: str
-    user_id: str
-    session_id: str
-    tags: Sequence[str]
-    metadata: Mapping[str, Any]
-    created_at: datetime | str
-    expires_at: datetime | str
-    vector: Sequence[float]
-
-
-class WhichDead(TypedDict, total=False):
-    """Which dead letters: everything given must hold, or ``all`` alone."""
-
-    code: str
-    driver: str
-    source: str
-    ids: Sequence[str]
-    before: datetime | str
-    after: datetime | str
-    all: bool
 
 
 class AsyncMemrelay:
@@ -122,7 +99,7 @@ class AsyncMemrelay:
         """
         several = [memories] if isinstance(memories, str | Mapping) else memories
         body = {
-            "memories": [{"text": m} if isinstance(m, str) else _plain(m) for m in several],
+            "memories": [{"text": m} if isinstance(m, str) else plain(m) for m in several],
             "source": source,
             "lane": lane,
         }
@@ -159,6 +136,32 @@ class AsyncMemrelay:
     async def get(self, id: str, *, source: str = "default") -> StoredMemory:
         """One memory; ``NotFound`` if there is none."""
         return await self._http.fetch(StoredMemory, "GET", _place(id), params={"source": source})
+
+    async def edit(
+        self,
+        id: str,
+        changes: Changes,
+        *,
+        source: str = "default",
+        if_version: int | None = None,
+        wait: float = 0.0,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """Change what is given of a memory, as it was accepted last, stored or not; ``wait`` as in ``add``.
+
+        Nobody's change gets lost. ``NotFound`` if there is no such memory; ``Conflict`` if ``if_version`` is
+        not its last version.
+        """
+        match = {} if if_version is None else {"If-Match": f'"{if_version}"'}
+        return await self._write(
+            "PATCH",
+            _place(id),
+            idempotency_key,
+            wait=wait,
+            params={"source": source},
+            json=plain(changes),
+            headers=match,
+        )
 
     async def delete(
         self,
@@ -332,12 +335,31 @@ class AsyncMemrelay:
             if job.ended or left <= LONGEST_WAIT:
                 return job
 
+    async def follow_job(self, id: str) -> AsyncGenerator[Job]:
+        """The job as it is now and whenever it has changed; the last one has ended.
+
+        Connections that are lost are made again, for ``patience`` seconds at a time.
+        """
+        async for job in follow(self._http, id):
+            yield job
+
     async def jobs(
-        self, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 20
+        self,
+        *,
+        status: JobStatus | None = None,
+        before: datetime | str | None = None,
+        after: datetime | str | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
     ) -> JobPage:
-        """Jobs, newest first; ``cursor`` is that of the page before."""
-        params = given(status=status, cursor=cursor, limit=limit)
-        return await self._http.fetch(JobPage, "GET", "/v1/jobs", params=params)
+        """Jobs, newest first, accepted before ``before`` and not before ``after``; ``cursor`` is that of the
+        page before."""
+        params = given(status=status, before=before, after=after, cursor=cursor, limit=limit)
+        return await self._http.fetch(JobPage, "GET", "/v1/jobs", params=plain(params))
+
+    async def cancel_jobs(self, **which: Unpack[WhichJobs]) -> Canceled:
+        """End what no worker has begun with: it is not stored. Deletes go on, and what is under way."""
+        return await self._http.fetch(Canceled, "POST", "/v1/jobs/cancel", json=plain(which))
 
     async def dead_letters(
         self,
@@ -355,14 +377,12 @@ class AsyncMemrelay:
     async def replay_dead_letters(self, **which: Unpack[WhichDead]) -> Replayed:
         """Put dead letters on their road again, under their own versions."""
         return await self._http.fetch(
-            Replayed, "POST", "/v1/dead-letters/replay", json=_plain(which)
+            Replayed, "POST", "/v1/dead-letters/replay", json=plain(which)
         )
 
     async def delete_dead_letters(self, **which: Unpack[WhichDead]) -> Deleted:
         """Give dead letters up for good."""
-        return await self._http.fetch(
-            Deleted, "POST", "/v1/dead-letters/delete", json=_plain(which)
-        )
+        return await self._http.fetch(Deleted, "POST", "/v1/dead-letters/delete", json=plain(which))
 
     async def resume(self, stage: str | None = None) -> Resumed:
         """End the alarm of a stage, or all: what it refuses becomes dead letters again."""
@@ -432,6 +452,7 @@ class AsyncMemrelay:
         wait: float,
         params: Mapping[str, str] | None = None,
         json: Any = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Accepted:
         waiting = {"wait": "stored", "timeout": f"{wait:g}s"} if wait else {}
         return await self._http.fetch(
@@ -440,18 +461,10 @@ class AsyncMemrelay:
             path,
             params={**(params or {}), **waiting},
             json=json,
-            headers={"Idempotency-Key": key or str(uuid4())},
+            headers={"Idempotency-Key": key or str(uuid4()), **(headers or {})},
             wait=wait,
         )
 
 
 def _place(id: str) -> str:
     return f"/v1/memories/{segment(id)}"
-
-
-def _plain(memory: Mapping[str, Any]) -> dict[str, Any]:
-    """A memory as JSON: times as RFC 3339."""
-    return {
-        key: value.isoformat() if isinstance(value, datetime) else value
-        for key, value in memory.items()
-    }

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from random import Random
@@ -36,6 +37,8 @@ from memrelay.errors import (
 from memrelay.retry import Backoff
 
 DEFAULT_URL = "http://127.0.0.1:8700"
+SILENCE = 45.0
+"""Seconds without a byte of a stream, which has a comment at least every 15."""
 BACKOFF = Backoff(first=0.1, longest=5.0)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _KINDS: Mapping[int, type[ApiError]] = {
@@ -136,6 +139,23 @@ class Http:
         """``request``, with the answer read as ``kind``."""
         return self.read(kind, await self.request(method, path, **options))
 
+    @asynccontextmanager
+    async def lines(self, path: str) -> AsyncIterator[AsyncIterator[str]]:
+        """The lines of an answer as they come. Errors as of ``request``, but at once."""
+        timeout = max(self._timeout, SILENCE)
+        request = self._client.build_request("GET", path, timeout=timeout)
+        try:
+            response = await self._client.send(request, stream=True)
+            try:
+                if not response.is_success:
+                    await response.aread()
+                    raise self._error(response)
+                yield response.aiter_lines()
+            finally:
+                await response.aclose()
+        except httpx.RequestError as error:
+            raise self._unreachable(error) from error
+
     async def probe(self, path: str) -> httpx.Response:
         """The answer to one GET, whatever its status; ``Unavailable`` if there is none."""
         return await self._send(self._client.build_request("GET", path))
@@ -150,11 +170,7 @@ class Http:
     async def _once(self, request: httpx.Request, check: Check | None) -> httpx.Response:
         response = await self._send(request)
         if not response.is_success:
-            raise api_error(
-                response.status_code,
-                _problem(response) or self._stranger(response.status_code),
-                retry_after=_retry_after(response),
-            )
+            raise self._error(response)
         if check is not None:
             check(response)
         return response
@@ -163,11 +179,21 @@ class Http:
         try:
             return await self._client.send(request)
         except httpx.RequestError as error:
-            reason = str(error) or type(error).__name__
-            raise Unavailable(
-                f"cannot reach memrelay at {self.url} ({reason}): is it running? "
-                "MEMRELAY_URL says where to look"
-            ) from error
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: httpx.RequestError) -> Unavailable:
+        reason = str(error) or type(error).__name__
+        return Unavailable(
+            f"cannot reach memrelay at {self.url} ({reason}): is it running? "
+            "MEMRELAY_URL says where to look"
+        )
+
+    def _error(self, response: httpx.Response) -> ApiError:
+        return api_error(
+            response.status_code,
+            _problem(response) or self._stranger(response.status_code),
+            retry_after=_retry_after(response),
+        )
 
     def _stranger(self, status: int | None = None) -> dict[str, Any]:
         said = "" if status is None else f" (HTTP {status})"

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from memrelay import exits
+from memrelay.cli import app as cli
 from memrelay.times import format_time, parse_time
 from tests.integration.conftest import SOURCES, Refused
 from tests.service import Service, settings_env
@@ -134,6 +136,28 @@ def test_repetition_under_the_same_key_is_answered_with_the_canceled_job(
     cancel(http, ids=[id])
     assert write(http, "once", key="cancel-once") == id
     assert job(http, id)["status"] == "canceled"
+
+
+def test_jobs_are_canceled_from_the_command_line(
+    paused: Service, http: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [write(http, "one", "two"), write(http, "three")]
+
+    def run(*arguments: str) -> tuple[int, str]:
+        status = cli.run([*arguments, "--url", paused.url])
+        return status, capsys.readouterr().out
+
+    assert run("jobs", "cancel")[0] == exits.USAGE
+    assert run("jobs", "cancel", ids[0], "--all")[0] == exits.USAGE
+    assert run("jobs", "cancel", "--status", "stored")[0] == exits.USAGE
+    assert run("jobs", "cancel", ids[0]) == (exits.OK, "2 memories of 1 jobs are canceled\n")
+    told = run("jobs", "cancel", "--source", "default", "--json")
+    assert told == (exits.OK, '{"jobs":1,"canceled":1}\n')
+    status, shown = run("jobs", "show", ids[0], "--follow")
+    assert status == exits.FAILED
+    assert "canceled" in shown
+    assert ids[0] in run("jobs", "ls", "--status", "canceled", "--after", "2020-01-01T00:00:00Z")[1]
+    assert ids[0] not in run("jobs", "ls", "--before", "2020-01-01T00:00:00Z")[1]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,10 @@ def in_requests(memories: Sequence[NewMemory]) -> Iterator[list[NewMemory]]:
 
 
 def check_stored(job: Job) -> None:
-    """``Permanent`` with the first cause if the primary, or the model before it, refused a memory."""
+    """``Permanent`` with the first cause if the primary, or the model before it, refused a memory, or if
+    it was canceled."""
+    if job.primary.canceled:
+        raise Permanent(f"job {job.id} was canceled", code="canceled")
     if job.primary.failed:
         cause = next(iter(job.errors), None)
         refused = f"{job.primary.failed} of {job.total} memories were refused"
