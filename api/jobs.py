@@ -6,10 +6,12 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api.direct import Direct
+from api.openapi import operation
 from api.problems import invalid, not_found
 from api.state import namespace_of, state_of
 from api.views import job_view
 from backends.journal.jobs import list_jobs, read_job
+from memrelay.client.answers import Job, JobPage
 from memrelay.jobs import JobId, JobStatus
 
 router = APIRouter(prefix="/v1", route_class=Direct)
@@ -17,7 +19,9 @@ MAX_LIMIT = 100
 MAX_WAIT = 60.0
 
 
-@router.get("/jobs/{id}")
+@router.get(
+    "/jobs/{id}", openapi_extra=operation(Job, example={"id": "job_660c42705c36c_1", "wait": 5})
+)
 async def get_job(request: Request, id: str, wait: float = 0.0) -> Response:
     """One job; with ``wait`` (seconds, at most 60) once it has ended, or as it is then."""
     state = state_of(request)
@@ -33,7 +37,7 @@ async def get_job(request: Request, id: str, wait: float = 0.0) -> Response:
     return Response(msgspec.json.encode(job_view(job)), media_type="application/json")
 
 
-@router.get("/jobs")
+@router.get("/jobs", openapi_extra=operation(JobPage, example={"status": "stored", "limit": 20}))
 async def get_jobs(
     request: Request, cursor: str | None = None, limit: int = 20, status: JobStatus | None = None
 ) -> Response:

@@ -138,6 +138,15 @@ class MemoryIn(Strict):
     vector: Vector | None = None
     """Only where the source's embedding is ``external``."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"id": "ana-seat", "text": "Ana prefers window seats.", "user_id": "ana"},
+                {"text": "Ana is allergic to peanuts.", "user_id": "ana", "tags": ["health"]},
+            ]
+        }
+    )
+
 
 class MemoriesIn(Strict):
     """``POST /v1/memories``."""
@@ -152,6 +161,7 @@ class MemoriesIn(Strict):
                 {
                     "memories": [
                         {
+                            "id": "ana-seat",
                             "text": "Ana prefers window seats.",
                             "user_id": "ana",
                             "tags": ["travel"],
@@ -177,7 +187,7 @@ class DeleteIn(Strict):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"ids": ["019a9f7e-7d5c-7000-8000-000000000000"]},
+                {"ids": ["ana-seat"]},
                 {"user_id": "ana", "filter": {"tags": {"$contains": "travel"}}},
             ]
         }
@@ -292,6 +302,10 @@ class SelectIn(Strict):
 class CountIn(SelectIn):
     """``POST /v1/memories/count``."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": "ana", "filter": {"tags": "travel"}}, {}]}
+    )
+
 
 class ListIn(SelectIn):
     """``POST /v1/memories/list``."""
@@ -301,7 +315,7 @@ class ListIn(SelectIn):
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"user_id": "ana", "limit": 20}, {"cursor": "YW5hLTE"}]}
+        json_schema_extra={"examples": [{"user_id": "ana", "limit": 20}, {"cursor": "YW5hLTE="}]}
     )
 
 

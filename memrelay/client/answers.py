@@ -204,6 +204,7 @@ class DeletedKeys(Answer):
 
 class DeletedKey(Answer):
     key: str
+    status: str = "deleted"
     job: Job
 
 
