@@ -82,7 +82,9 @@ def operation(
     ``example`` has the path, query and headers of a request that works, the examples of ``body`` its bodies.
     """
     schema = _either([_reference(model) for model in answers])
-    content = {"content": {media: {"schema": schema}}} if schema or media == TEXT else {}
+    content = (
+        {"content": {media: {"schema": schema}}} if schema or media not in (JSON, NDJSON) else {}
+    )
     statuses = (status,) if isinstance(status, int) else status
     told: dict[str, Any] = {
         "responses": {str(code): {"description": "Done.", **content} for code in statuses},

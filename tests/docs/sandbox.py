@@ -26,8 +26,12 @@ POLL_SECONDS = 0.05
 SERVICE, MODEL = "8700", "9000"
 """The ports that pages speak of; a test takes free ones in their place."""
 CHECK = """
+import os
+from pathlib import Path
 from backends.registry import create_driver
+from memrelay.embedded.environment import stack_environment
 from memrelay.settings import load_settings
+os.environ.update(stack_environment(Path(".memrelay"), 6390))  # as memrelay up reads them
 for name, own in load_settings().drivers.items():
     create_driver(name, own)
 """

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import RUN, Block, blocks_of, name_of, pages
+from tests.docs.blocks import ROOT, RUN, Block, blocks_of, name_of, pages
 from tests.docs.sandbox import Differs, Sandbox
 
 GUIDE = "docs/guides/writing-a-driver.md"  # in an environment of its own: test_driver_guide.py
 ELSEWHERE = ("not run", "run by")
-NOT_RUN = 30
+NOT_RUN = 8
 """Blocks that no test can run are few, and each says why."""
 
 
@@ -44,8 +45,22 @@ def test_blocks_that_are_not_run_are_few_and_say_why() -> None:
         if block.mark == "not run":
             assert len(block.said.split()) >= 3, f"{block.where}: a reason, in words"
         else:
-            assert Path(block.said).is_file(), f"{block.where}: {block.said} is not there"
+            assert (ROOT / block.said).is_file(), f"{block.where}: {block.said} is not there"
     assert Counter(block.mark for block in marked)["not run"] <= NOT_RUN
+
+
+def test_programs_that_another_test_runs_are_what_that_test_runs() -> None:
+    """It runs the example of the module's docstring, or (LangChain's) reads the page itself."""
+    for page in pages():
+        for block in blocks_of(page):
+            adapter = re.search(r"from memrelay\.compat\.(\w+) import", block.text)
+            if block.mark == "run by" and adapter and not adapter[1].startswith("lang"):
+                module = ROOT / "memrelay" / "compat" / f"{adapter[1]}.py"
+                assert _lines(block.text) in _lines(module.read_text()), block.where
+
+
+def _lines(text: str) -> str:
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 @pytest.mark.parametrize(
