@@ -23,6 +23,7 @@ COMMAND_SECONDS = 180.0
 BEGIN_SECONDS = 180.0
 STOP_SECONDS = 90.0
 POLL_SECONDS = 0.05
+FEWER = "MEMRELAY_WORKER_CONCURRENCY"
 SERVICE, MODEL = "8700", "9000"
 """The ports that pages speak of; a test takes free ones in their place."""
 CHECK = """
@@ -167,7 +168,7 @@ class Sandbox:
         """They are read, and every driver in them takes its own; none is opened."""
         name = block.title or f"block-{block.line}.toml"
         (self.directory / name).write_text(self._here(block.text))
-        words = ["env", f"MEMRELAY_CONFIG={name}", self._python, "-c", CHECK]
+        words = ["env", "-u", FEWER, f"MEMRELAY_CONFIG={name}", self._python, "-c", CHECK]
         return self._finish(block, words, command="its settings")
 
 
@@ -181,6 +182,7 @@ def environment(directory: Path, port: str, path: Path) -> dict[str, str]:
         "XDG_STATE_HOME": str(directory / ".state"),
         "MEMRELAY_PORT": port,
         "MEMRELAY_URL": f"http://127.0.0.1:{port}",
+        FEWER: "1",  # processes that each import all of it
         "NO_COLOR": "1",
         "COLUMNS": "200",
     }

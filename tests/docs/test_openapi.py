@@ -26,7 +26,7 @@ LAST = (
     "purge",
     "delete /v1/keys/",
 )
-"""What takes away what other examples read comes after them, in this order; the last word that fits counts."""
+"""What takes away what others read comes after them, in this order; the last word that fits counts."""
 FIRST = ("POST /v1/memories", "POST /v1/memories/import", "PUT /v1/sources/{source}/keys/{key}")
 DATES = jsonschema.FormatChecker([])
 DATES.checks("date-time", raises=(ValueError, TypeError))(datetime.fromisoformat)
