@@ -15,7 +15,7 @@ PYTHON = $(or \
 	$(lastword $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.12*/bin/python3.12))), \
 	$(error Python 3.12 is needed: no python3.12 on PATH and none in pyenv))
 
-.PHONY: venv run test check bench chaos screenshots lock clean
+.PHONY: venv run test check bench chaos docs screenshots lock clean
 
 venv: .venv/.stamp
 
@@ -56,6 +56,9 @@ chaos: venv
 screenshots: venv
 	SCREENSHOTS=1 $(BIN)/pytest tests/browser --basetemp=/tmp/memrelay-screenshots
 
+docs: venv
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # Hashes, but no index addresses: the lock must serve wherever the packages come from.
 lock: venv
 	$(UV) pip compile pyproject.toml --quiet --extra all --group dev --generate-hashes \
@@ -65,5 +68,5 @@ lock: venv
 	@! grep -n '://' requirements.lock || { echo 'requirements.lock names an address' >&2; exit 1; }
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist *.egg-info
+	rm -rf site .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

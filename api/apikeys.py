@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import logging
+from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.auth import grant_of
 from api.body import read_model
 from api.direct import Direct
 from api.keyring import Grant
 from api.models import KeyIn
-from api.openapi import body_of
+from api.openapi import operation
 from api.problems import Problem, invalid, not_found
 from api.state import State, state_of
 from backends.journal.apikeys import ApiKey, TooManyKeys, create_key, list_keys, revoke_key
 from memrelay.apikeys import NAMESPACE, SCOPES, Token, new_token
+from memrelay.client.answers import KeyInfos, NewKey
 from memrelay.times import now_us
 
+Whose = Annotated[str | None, Query(description="Whose keys; the caller's own if left out.")]
 router = APIRouter(prefix="/v1", route_class=Direct)
 log = logging.getLogger("memrelay.api")
 
 
-@router.get("/keys")
-async def get_keys(request: Request, namespace: str | None = None) -> Response:
+@router.get("/keys", openapi_extra=operation(KeyInfos))
+async def get_keys(request: Request, namespace: Whose = None) -> Response:
     """The API keys of the namespace, oldest first. The keys themselves are kept nowhere."""
     state = state_of(request)
     own = _namespace(state, grant_of(request), namespace)
@@ -32,7 +35,7 @@ async def get_keys(request: Request, namespace: str | None = None) -> Response:
     return Response(msgspec.json.encode(view), media_type="application/json")
 
 
-@router.post("/keys", status_code=201, openapi_extra=body_of(KeyIn))
+@router.post("/keys", status_code=201, openapi_extra=operation(NewKey, status=201, body=KeyIn))
 async def post_key(request: Request) -> Response:
     """Make an API key. ``key`` is in this answer and never again."""
     state = state_of(request)
@@ -43,8 +46,12 @@ async def post_key(request: Request) -> Response:
     return Response(msgspec.json.encode(view), 201, headers, media_type="application/json")
 
 
-@router.delete("/keys/{id}", status_code=204)
-async def delete_key(request: Request, id: str, namespace: str | None = None) -> Response:
+@router.delete(
+    "/keys/{id}",
+    status_code=204,
+    openapi_extra=operation(status=204, example={"id": "5f0c9a1e2b7d4c88"}),
+)
+async def delete_key(request: Request, id: str, namespace: Whose = None) -> Response:
     """Revoke an API key: 5 s later no API takes it any more."""
     await end_key(state_of(request), grant_of(request), id, namespace)
     return Response(status_code=204)

@@ -170,23 +170,29 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         )
 
 
-def create(state: State) -> FastAPI:
-    """The application on an open state."""
+def described() -> FastAPI:
+    """The application with its routes and their description; it serves nothing yet."""
     app = FastAPI(
         title="memrelay",
         version=__version__,
         description="Memories for AI agents: queued writes that can be checked, replicated searches.",
         redirect_slashes=False,
     )
-    app.state.memrelay = state
     routes: list[BaseRoute] = []
     for module in (*MODULES, *dashboard.MODULES):
         routes += module.router.routes
     app.router.routes[:0] = routes  # include_router would cost every request a detour
+    openapi.install(app)
+    return app
+
+
+def create(state: State) -> FastAPI:
+    """The application on an open state."""
+    app = described()
+    app.state.memrelay = state
     app.router.routes.append(Route(mcp.PATH, state.mcp))
     app.router.routes[:] = guarded(app.router.routes, error_page)
     problems.install(app)
-    openapi.install(app)
     app.add_middleware(RequestId)
     app.add_middleware(Measured)
     if tracing.active():

@@ -13,17 +13,30 @@ from api.keyed import Keyed, keyed, must_be_new
 from api.keymodels import BatchIn, ItemIn
 from api.keys import check_stored, drops_of, put_in, writes_of
 from api.keyviews import entry_view, stored_view
-from api.openapi import body_of
+from api.openapi import WRITES, operation
 from api.state import state_of
 from api.taking import Taken
+from memrelay.client.answers import DeletedKeys, KeyEntries, StoredKeys
 from memrelay.times import now_us
 
 router = APIRouter(prefix="/v1/sources/{source}", route_class=Direct)
+SOURCE = {"source": "cache"}
 BATCH_BYTES = 2**20
 """Bytes of a batch: it is read where single writes are, which must not wait."""
 
 
-@router.post("/batch", openapi_extra=body_of(BatchIn))
+@router.post(
+    "/batch",
+    openapi_extra=operation(
+        KeyEntries,
+        StoredKeys,
+        DeletedKeys,
+        status=(200, 202),
+        body=BatchIn,
+        takes=WRITES,
+        example=SOURCE,
+    ),
+)
 async def batch(request: Request, source: str) -> Response:
     """Store, retrieve or delete up to 1,000 keys, in at most 1 MiB.
 

@@ -13,7 +13,7 @@ from api.body import parse_json, read_json, validate
 from api.cursor import version_of
 from api.direct import Direct
 from api.models import DeadLettersIn, ResumeIn
-from api.openapi import body_of
+from api.openapi import operation
 from api.problems import invalid
 from api.state import State, namespace_of, state_of
 from api.views import dead_letter_view
@@ -21,6 +21,7 @@ from backends.journal import dead
 from backends.journal.alarms import alarms, resume
 from backends.journal.dead import AT_ONCE, DeadLetter, Selection
 from backends.journal.usage import clock
+from memrelay.client.answers import DeadLetterPage, Deleted, Replayed, Resumed
 from memrelay.jobs import JobId
 
 router = APIRouter(prefix="/v1", route_class=Direct)
@@ -38,7 +39,10 @@ class Done:
     jobs: Sequence[JobId] = ()
 
 
-@router.get("/dead-letters")
+@router.get(
+    "/dead-letters",
+    openapi_extra=operation(DeadLetterPage, example={"code": "too_long", "limit": 20}),
+)
 async def get_dead_letters(
     request: Request,
     *,
@@ -79,7 +83,11 @@ async def page_of(
     return page
 
 
-@router.post("/dead-letters/replay", status_code=202, openapi_extra=body_of(DeadLettersIn))
+@router.post(
+    "/dead-letters/replay",
+    status_code=202,
+    openapi_extra=operation(Replayed, status=202, body=DeadLettersIn),
+)
 async def replay_dead_letters(request: Request) -> Response:
     """Put dead letters on their road again, under their own versions; a job for each 512 of them.
 
@@ -108,7 +116,7 @@ async def replay(state: State, namespace: str, where: Selection) -> Done:
     return Done(count, more, jobs)
 
 
-@router.post("/dead-letters/delete", openapi_extra=body_of(DeadLettersIn))
+@router.post("/dead-letters/delete", openapi_extra=operation(Deleted, body=DeadLettersIn))
 async def delete_dead_letters(request: Request) -> Response:
     """Give dead letters up for good. ``more``: there are further ones, repeat the request."""
     state, namespace = state_of(request), namespace_of(request)
@@ -125,7 +133,7 @@ async def delete(state: State, namespace: str, where: Selection) -> Done:
     return Done(count, more)
 
 
-@router.post("/dead-letters/resume", openapi_extra=body_of(ResumeIn))
+@router.post("/dead-letters/resume", openapi_extra=operation(Resumed, body=ResumeIn))
 async def resume_stages(request: Request) -> Response:
     """End the alarm of one stage, or of all: what they refuse is given up again, up to the limit."""
     state = state_of(request)

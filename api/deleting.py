@@ -12,13 +12,14 @@ from fastapi import APIRouter, Request, Response
 from api.body import parse_json, read_json, validate
 from api.direct import Direct
 from api.models import DeleteIn, PurgeIn
-from api.openapi import body_of
+from api.openapi import WRITES, operation
 from api.problems import invalid
 from api.selection import path_id
 from api.state import namespace_of, state_of
 from api.taking import Taken, Writes, accept, take
 from backends.journal import EVERYTHING, Drop, DropWhere, encode_write
 from backends.sources import Source
+from memrelay.client.answers import Accepted, Purged
 from memrelay.errors import InvalidInput
 from memrelay.filters import ANY_FIELD, parse_filter
 
@@ -26,14 +27,22 @@ router = APIRouter(prefix="/v1", route_class=Direct)
 FILTER_BYTES = 16 * 1024
 
 
-@router.delete("/memories/{id:path}", status_code=202)
+@router.delete(
+    "/memories/{id:path}",
+    status_code=202,
+    openapi_extra=operation(Accepted, status=(202, 200), takes=WRITES, example={"id": "ana-seat"}),
+)
 async def delete_memory(request: Request, id: str, source: str = "default") -> Response:
     """Delete one memory, whether or not it is there already."""
     chosen = state_of(request).source(source)
     return await accept(request, _by_ids(chosen, [path_id(request, id)]), b"")
 
 
-@router.post("/memories/delete", status_code=202, openapi_extra=body_of(DeleteIn))
+@router.post(
+    "/memories/delete",
+    status_code=202,
+    openapi_extra=operation(Accepted, status=(202, 200), body=DeleteIn, takes=WRITES),
+)
 async def delete_memories(request: Request) -> Response:
     """Delete memories by id, or all that a user, a session and a filter select.
 
@@ -48,7 +57,11 @@ async def delete_memories(request: Request) -> Response:
     return await accept(request, where(source, selected(body, source)), raw)
 
 
-@router.post("/memories/purge", status_code=202, openapi_extra=body_of(PurgeIn))
+@router.post(
+    "/memories/purge",
+    status_code=202,
+    openapi_extra=operation(Purged, status=(202, 200), body=PurgeIn, takes=WRITES),
+)
 async def purge_memories(request: Request) -> Response:
     """Delete everything that was accepted before, of one source or of all; a job for each."""
     state = state_of(request)

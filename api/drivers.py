@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from api.body import parse_json, read_json, validate
 from api.direct import Direct
 from api.models import JoinIn, NothingIn, RetireIn, SyncIn
-from api.openapi import body_of
+from api.openapi import operation
 from api.problems import Problem, not_found
 from api.state import State, namespace_of, state_of
 from api.views import pass_view
@@ -35,13 +35,15 @@ from backends.journal.sync import (
 from backends.journal.usage import clock
 from backends.sources import Source
 from backends.store import Store
+from memrelay.client.answers import Detached, Drivers, Membership, SyncAsked
 from memrelay.errors import MemrelayError
 
 router = APIRouter(prefix="/v1", route_class=Direct)
+DRIVER = {"name": "sqlite"}
 PROBE_SECONDS = 2.0
 
 
-@router.get("/drivers")
+@router.get("/drivers", openapi_extra=operation(Drivers))
 async def get_drivers(request: Request) -> Response:
     """Every driver: its state, what waits for it, and its last sync.
 
@@ -124,7 +126,11 @@ async def _answers(store: Store) -> bool:
     return True
 
 
-@router.post("/drivers/{name}/sync", status_code=202, openapi_extra=body_of(SyncIn))
+@router.post(
+    "/drivers/{name}/sync",
+    status_code=202,
+    openapi_extra=operation(SyncAsked, status=202, body=SyncIn, example=DRIVER),
+)
 async def sync_driver(request: Request, name: str) -> Response:
     """Have a driver compared with the others and repaired, both ways; ``full`` checks every record.
 
@@ -174,7 +180,11 @@ async def _places(state: State, name: str) -> list[str]:
     ]
 
 
-@router.post("/drivers/{name}/detach", status_code=202, openapi_extra=body_of(NothingIn))
+@router.post(
+    "/drivers/{name}/detach",
+    status_code=202,
+    openapi_extra=operation(Detached, status=202, body=NothingIn, example=DRIVER),
+)
 async def detach_driver(request: Request, name: str) -> Response:
     """Take a driver out: it does not serve, and writes do not wait for it, until ``sync`` is asked for it."""
     state = _known(request, name)
@@ -191,7 +201,10 @@ async def take_out(state: State, name: str) -> bool:
     return await detach(state.journal, name, held=True)
 
 
-@router.post("/drivers/{name}/retire", openapi_extra=body_of(RetireIn))
+@router.post(
+    "/drivers/{name}/retire",
+    openapi_extra=operation(Membership, body=RetireIn, example=DRIVER),
+)
 async def retire_driver(request: Request, name: str) -> Response:
     """Let a driver go from a source: what is accepted from now on is not for it, nor is it read, though it
     answers. Afterwards it may be taken out of the settings. 409 while no other driver has everything."""
@@ -215,7 +228,11 @@ async def let_go(state: State, source: Source, name: str) -> bool:
     return changed
 
 
-@router.post("/drivers/{name}/join", status_code=202, openapi_extra=body_of(JoinIn))
+@router.post(
+    "/drivers/{name}/join",
+    status_code=202,
+    openapi_extra=operation(Membership, status=202, body=JoinIn, example=DRIVER),
+)
 async def join_driver(request: Request, name: str) -> Response:
     """Let a configured driver into a source, or one that was retired back: it is filled from the others, then
     serves. What a retired one still has is removed first; what another one has of it only with ``empty``."""

@@ -8,22 +8,25 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from api.answers import Health
 from api.exposition import exposition
+from api.openapi import TEXT, operation
 from api.state import State, state_of
 from backends.store import Store
+from memrelay.client.answers import Readiness
 from memrelay.errors import MemrelayError
 
 router = APIRouter()
 PROBE_SECONDS = 2.0
 
 
-@router.get("/healthz")
+@router.get("/healthz", openapi_extra=operation(Health))
 async def healthz() -> Response:
     """The process answers."""
     return Response(b'{"status":"ok"}', media_type="application/json")
 
 
-@router.get("/readyz")
+@router.get("/readyz", openapi_extra=operation(Readiness, status=(200, 503)))
 async def readyz(request: Request) -> Response:
     """Whether writes can be accepted (journal) and searches served (some driver of each source)."""
     state = state_of(request)
@@ -39,7 +42,7 @@ async def readyz(request: Request) -> Response:
     )
 
 
-@router.get("/metrics")
+@router.get("/metrics", openapi_extra=operation(media=TEXT))
 async def metrics(request: Request) -> Response:
     """Prometheus: this process, its drivers, and what the journal tells of the whole service."""
     state = state_of(request)

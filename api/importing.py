@@ -12,12 +12,13 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
+from api.answers import ImportSummary, LineRefused, LineTaken
 from api.auth import grant_of
 from api.commit import Entry
 from api.direct import Direct
 from api.keyring import Grant
 from api.models import MemoryIn
-from api.openapi import ndjson_of
+from api.openapi import IDEMPOTENCY_KEY, NDJSON, operation
 from api.problems import Problem, invalid, of
 from api.reading import LINE_BYTES, Line
 from api.state import State, state_of
@@ -46,7 +47,18 @@ GZIP = 16 + zlib.MAX_WBITS
 RATIO = 100
 
 
-@router.post("/memories/import", openapi_extra=ndjson_of(MemoryIn))
+@router.post(
+    "/memories/import",
+    openapi_extra=operation(
+        LineTaken,
+        LineRefused,
+        ImportSummary,
+        body=MemoryIn,
+        media=NDJSON,
+        takes=[IDEMPOTENCY_KEY],
+        example={"Idempotency-Key": "conversation-of-ana"},
+    ),
+)
 async def import_memories(
     request: Request, source: str = "default", first_line: int = 1, from_line: int = 1
 ) -> Response:

@@ -12,7 +12,7 @@ from api.cursor import cursor_of, version_of
 from api.direct import Direct
 from api.feeds import News
 from api.models import CancelIn
-from api.openapi import body_of
+from api.openapi import EVENTS, operation
 from api.problems import invalid, not_found
 from api.state import State, namespace_of, state_of
 from api.views import job_view
@@ -20,11 +20,14 @@ from backends.journal.cancel import cancel
 from backends.journal.joblist import JobFilter, list_jobs
 from backends.journal.jobs import ranges_of, read_job
 from backends.journal.usage import clock
+from memrelay.client.answers import Canceled, JobPage
+from memrelay.client.answers import Job as JobAnswer
 from memrelay.jobs import Job, JobId, JobStatus
 from memrelay.times import parse_time
 
 router = APIRouter(prefix="/v1", route_class=Direct)
 MAX_LIMIT = 100
+JOB = {"id": "job_660c42705c36c_1"}
 MAX_WAIT = 60.0
 CANCEL_AT_ONCE = 500
 MOST_CANCELED = 10_000
@@ -34,7 +37,7 @@ FOLLOW_PAUSE = 0.1
 """Seconds between two looks at a job that changes all the time."""
 
 
-@router.get("/jobs/{id}")
+@router.get("/jobs/{id}", openapi_extra=operation(JobAnswer, example={**JOB, "wait": 5}))
 async def get_job(request: Request, id: str, wait: float = 0.0) -> Response:
     """One job; with ``wait`` (seconds, at most 60) once it has ended, or as it is then."""
     state = state_of(request)
@@ -50,7 +53,12 @@ async def get_job(request: Request, id: str, wait: float = 0.0) -> Response:
     return Response(msgspec.json.encode(job_view(job)), media_type="application/json")
 
 
-@router.get("/jobs")
+@router.get(
+    "/jobs",
+    openapi_extra=operation(
+        JobPage, example={"status": "stored", "after": "2026-11-01T00:00:00Z", "limit": 20}
+    ),
+)
 async def get_jobs(
     request: Request,
     *,
@@ -81,7 +89,7 @@ async def get_jobs(
     return Response(msgspec.json.encode(view), media_type="application/json")
 
 
-@router.get("/jobs/{id}/events")
+@router.get("/jobs/{id}/events", openapi_extra=operation(JobAnswer, media=EVENTS, example=JOB))
 async def follow_job(request: Request, id: str) -> Response:
     """A job as it is now and whenever it has changed, until it has ended, as server-sent events.
 
@@ -99,7 +107,7 @@ async def follow_job(request: Request, id: str) -> Response:
     )
 
 
-@router.post("/jobs/cancel", openapi_extra=body_of(CancelIn))
+@router.post("/jobs/cancel", openapi_extra=operation(Canceled, body=CancelIn))
 async def cancel_jobs(request: Request) -> Response:
     """End what no worker has begun with: it is not stored anywhere. What is under way goes on.
 

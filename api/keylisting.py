@@ -16,8 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 from api.direct import Direct
 from api.keyed import Keyed, keyed
 from api.keymodels import MAX_KEYS, PatternText
+from api.openapi import operation
 from api.problems import from_validation, invalid
 from api.reader import PAGE, Stretch
+from memrelay.client.answers import KeyPage
 from memrelay.filters import Filter, matches
 from memrelay.keyvalue import KeySpace, Pattern, just_before, key_of, pattern_of
 from memrelay.types import Memory
@@ -36,7 +38,9 @@ class Listed:
     after: str | None
 
 
-@router.get("/keys")
+@router.get(
+    "/keys", openapi_extra=operation(KeyPage, example={"source": "cache", "pattern": "user:*"})
+)
 async def get_keys(
     request: Request,
     source: str,

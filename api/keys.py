@@ -13,19 +13,26 @@ from api.keyed import Keyed, if_match, keyed, must_be_new
 from api.keymodels import ValueIn
 from api.keyviews import entry_view, stored_view
 from api.models import MemoryIn
-from api.openapi import body_of
+from api.openapi import IF_MATCH, WRITES, operation
 from api.problems import Problem, not_found
 from api.reading import put_of
 from api.selection import path_id
 from api.taking import Taken, Writes
 from backends.journal import Drop, Put, encode_write
+from memrelay.client.answers import DeletedKey, KeyEntry, StoredKey
 from memrelay.keyvalue import fields_of, text_of
 from memrelay.times import now_us
 
 router = APIRouter(prefix="/v1/sources/{source}", route_class=Direct)
+KEY = {"source": "cache", "key": "user:1"}
 
 
-@router.put("/keys/{key:path}", openapi_extra=body_of(ValueIn))
+@router.put(
+    "/keys/{key:path}",
+    openapi_extra=operation(
+        StoredKey, status=(200, 202), body=ValueIn, takes=[*WRITES, IF_MATCH], example=KEY
+    ),
+)
 async def store_key(request: Request, source: str, key: str, namespace: str = "") -> Response:
     """Store a value under a key, and wait until it can be read (``?wait=none``: do not, ``?timeout=5s``).
 
@@ -44,7 +51,7 @@ async def store_key(request: Request, source: str, key: str, namespace: str = ""
     return _answer(taken, view, {"ETag": f'"{taken.first}"'})
 
 
-@router.get("/keys/{key:path}")
+@router.get("/keys/{key:path}", openapi_extra=operation(KeyEntry, example=KEY))
 async def retrieve_key(request: Request, source: str, key: str, namespace: str = "") -> Response:
     """The value of a key, with what was stored beside it. ``ETag`` is its version."""
     place = keyed(request, source, namespace)
@@ -58,13 +65,17 @@ async def retrieve_key(request: Request, source: str, key: str, namespace: str =
     )
 
 
-@router.head("/keys/{key:path}")
+@router.head("/keys/{key:path}", openapi_extra=operation(example=KEY))
 async def has_key(request: Request, source: str, key: str, namespace: str = "") -> Response:
     """Whether a key is there: 200 or 404, as ``GET`` without the body."""
     return await retrieve_key(request, source, key, namespace)
 
 
-@router.delete("/keys/{key:path}", status_code=202)
+@router.delete(
+    "/keys/{key:path}",
+    status_code=202,
+    openapi_extra=operation(DeletedKey, status=(202, 200), takes=[*WRITES, IF_MATCH], example=KEY),
+)
 async def delete_key(request: Request, source: str, key: str, namespace: str = "") -> Response:
     """Delete a key, whether or not it is there: it is gone at once. ``?wait=stored`` waits for the store."""
     place = keyed(request, source, namespace)

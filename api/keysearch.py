@@ -11,6 +11,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api import search
+from api.answers import FoundKeys
 from api.body import read_model, validate
 from api.direct import Direct
 from api.keyed import Keyed, keyed
@@ -18,15 +19,17 @@ from api.keylisting import list_keys
 from api.keymodels import KeyCountIn, KeySearchIn, PatternText, QueryIn
 from api.keyviews import entry_view
 from api.models import MAX_TOP_K, Mode, QueryText, SearchIn, Strict
-from api.openapi import body_of
+from api.openapi import operation
 from api.problems import invalid
 from api.state import state_of
+from memrelay.client.answers import KeyCount
 from memrelay.errors import Unavailable
 from memrelay.filters import Compare, Filter, all_of, parse_filter
 from memrelay.keyvalue import EVERY_KEY, KEY_FIELD, Pattern, pattern_of
 from memrelay.types import Memory
 
 router = APIRouter(prefix="/v1/sources/{source}", route_class=Direct)
+SOURCE = {"source": "cache"}
 
 
 class _TextIn(Strict):
@@ -70,7 +73,7 @@ class Found:
     complete: bool
 
 
-@router.post("/search", openapi_extra=body_of(KeySearchIn))
+@router.post("/search", openapi_extra=operation(FoundKeys, body=KeySearchIn, example=SOURCE))
 async def search_keys(request: Request, source: str) -> Response:
     """Keys with their values. See the schema for what a query can be.
 
@@ -87,7 +90,7 @@ async def search_keys(request: Request, source: str) -> Response:
     return Response(msgspec.json.encode(view), media_type="application/json")
 
 
-@router.post("/count", openapi_extra=body_of(KeyCountIn))
+@router.post("/count", openapi_extra=operation(KeyCount, body=KeyCountIn, example=SOURCE))
 async def count_keys(request: Request, source: str) -> Response:
     """How many keys match a pattern and a filter."""
     body = await read_model(request, KeyCountIn, state_of(request).settings.body_limit)

@@ -8,19 +8,22 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api import importing, keymodels, models, reading
+from api.answers import Limits
 from api.batches import BATCH_BYTES
 from api.deleting import FILTER_BYTES
 from api.direct import Direct
+from api.openapi import operation
 from api.state import namespace_of, state_of
 from backends.journal import dead
 from backends.journal.usage import consumed, usage
+from memrelay.client.answers import Usage
 from memrelay.filters import MAX_DEPTH, MAX_NODES, MAX_VALUES
 from memrelay.jobs import MAX_COUNT
 
 router = APIRouter(prefix="/v1", route_class=Direct)
 
 
-@router.get("/limits")
+@router.get("/limits", openapi_extra=operation(Limits))
 async def get_limits(request: Request) -> Response:
     """What a request may hold, and how much may wait to be stored before writes are 429."""
     settings = state_of(request).settings
@@ -70,7 +73,7 @@ async def get_limits(request: Request) -> Response:
     return Response(msgspec.json.encode(view), media_type="application/json")
 
 
-@router.get("/usage")
+@router.get("/usage", openapi_extra=operation(Usage))
 async def get_usage(request: Request) -> Response:
     """What of the namespace waits to be stored, what was given up, and what it has used since the beginning.
 

@@ -10,17 +10,18 @@ from fastapi import APIRouter, Request, Response
 from api.body import read_model
 from api.direct import Direct
 from api.models import ListIn
-from api.openapi import body_of
+from api.openapi import operation
 from api.problems import invalid
 from api.reader import reader_of
 from api.selection import identifier, selection
 from api.state import namespace_of, state_of
 from api.views import memory_view
+from memrelay.client.answers import MemoryPage
 
 router = APIRouter(prefix="/v1", route_class=Direct)
 
 
-@router.post("/memories/list", openapi_extra=body_of(ListIn))
+@router.post("/memories/list", openapi_extra=operation(MemoryPage, body=ListIn))
 async def list_memories(request: Request) -> Response:
     """One page of a selection, from the first driver that answers.
 

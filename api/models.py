@@ -140,6 +140,15 @@ class MemoryIn(Strict):
     vector: Vector | None = None
     """Only where the source's embedding is ``external``."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"id": "ana-seat", "text": "Ana prefers window seats.", "user_id": "ana"},
+                {"text": "Ana is allergic to peanuts.", "user_id": "ana", "tags": ["health"]},
+            ]
+        }
+    )
+
 
 class PatchIn(Strict):
     """``PATCH /v1/memories/{id}``: what is given changes, the rest stays (RFC 7396).
@@ -188,6 +197,7 @@ class MemoriesIn(Strict):
                 {
                     "memories": [
                         {
+                            "id": "ana-seat",
                             "text": "Ana prefers window seats.",
                             "user_id": "ana",
                             "tags": ["travel"],
@@ -213,7 +223,7 @@ class DeleteIn(Strict):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"ids": ["019a9f7e-7d5c-7000-8000-000000000000"]},
+                {"ids": ["ana-seat"]},
                 {"user_id": "ana", "filter": {"tags": {"$contains": "travel"}}},
             ]
         }
@@ -349,7 +359,7 @@ class KeyIn(Strict):
     """The caller's own if left out. Others need an admin key of the installation's own namespace."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"scopes": ["read", "write"], "name": "chat agent"}]}
+        json_schema_extra={"examples": [{"scopes": ["admin"], "name": "operations"}]}
     )
 
 
@@ -371,6 +381,10 @@ class SelectIn(Strict):
 class CountIn(SelectIn):
     """``POST /v1/memories/count``."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": "ana", "filter": {"tags": "travel"}}, {}]}
+    )
+
 
 class ListIn(SelectIn):
     """``POST /v1/memories/list``."""
@@ -380,7 +394,7 @@ class ListIn(SelectIn):
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"user_id": "ana", "limit": 20}, {"cursor": "YW5hLTE"}]}
+        json_schema_extra={"examples": [{"user_id": "ana", "limit": 20}, {"cursor": "YW5hLTE="}]}
     )
 
 

@@ -13,7 +13,9 @@ from api.body import JSON, MERGE_PATCH, parse_json, read_json, validate
 from api.direct import Direct
 from api.keyed import NEVER, TRIES, Condition, if_match
 from api.models import MemoryIn, PatchIn
-from api.openapi import patch_of
+from api.openapi import IF_MATCH, WRITES, operation
+from api.openapi import JSON as PLAIN
+from api.openapi import MERGE_PATCH as MERGED
 from api.problems import Problem, invalid, not_found
 from api.reader import Record, reader_of
 from api.reading import put_of
@@ -24,6 +26,7 @@ from backends.journal import Changed, Drop, Put, encode_vectors, encode_write
 from backends.journal.accepted import accepted, newest_scoped
 from backends.journal.marks import scoped_filter
 from backends.sources import Source
+from memrelay.client.answers import Accepted
 from memrelay.filters import matches
 from memrelay.times import format_time, now_us
 from memrelay.types import Memory
@@ -112,7 +115,18 @@ class Patching:
         )
 
 
-@router.patch("/memories/{id:path}", status_code=202, openapi_extra=patch_of(PatchIn))
+@router.patch(
+    "/memories/{id:path}",
+    status_code=202,
+    openapi_extra=operation(
+        Accepted,
+        status=(200, 202),
+        body=PatchIn,
+        sent=(MERGED, PLAIN),
+        takes=(*WRITES, IF_MATCH),
+        example={"id": "ana-seat"},
+    ),
+)
 async def patch_memory(request: Request, id: str, source: str = "default") -> Response:
     """Change what is given of a memory, as it was accepted last: a merge patch (RFC 7396).
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 
 from backends.journal import Changed, Full, KeyReused
@@ -38,6 +38,29 @@ TITLES = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of a request."""
+
+    pointer: str
+    """RFC 6901."""
+    detail: str
+
+
+class ProblemOut(BaseModel):
+    """Every answer that is an error (RFC 9457). Nothing of the request is echoed."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    type: str
+    title: str
+    status: int
+    code: str
+    """Stable, for programs."""
+    detail: str
+    request_id: str
+    errors: list[FieldError] = []
 
 
 class Problem(Exception):

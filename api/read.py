@@ -8,18 +8,21 @@ from fastapi import APIRouter, Request, Response
 from api.body import read_model
 from api.direct import Direct
 from api.models import CountIn
-from api.openapi import body_of
+from api.openapi import operation
 from api.problems import not_found
 from api.reader import reader_of
 from api.selection import path_id, selection
 from api.state import namespace_of, state_of
 from api.views import memory_view
+from memrelay.client.answers import Count, StoredMemory
 from memrelay.times import now_us
 
 router = APIRouter(prefix="/v1", route_class=Direct)
 
 
-@router.get("/memories/{id:path}")
+@router.get(
+    "/memories/{id:path}", openapi_extra=operation(StoredMemory, example={"id": "ana-seat"})
+)
 async def get_memory(request: Request, id: str, source: str = "default") -> Response:
     """One memory as it is stored. ``ETag`` is its version."""
     state = state_of(request)
@@ -38,7 +41,7 @@ async def get_memory(request: Request, id: str, source: str = "default") -> Resp
     )
 
 
-@router.post("/memories/count", openapi_extra=body_of(CountIn))
+@router.post("/memories/count", openapi_extra=operation(Count, body=CountIn))
 async def count_memories(request: Request) -> Response:
     """How many live memories a selection has in the first driver that answers."""
     state = state_of(request)

@@ -14,7 +14,7 @@ from api.body import read_model
 from api.direct import Direct
 from api.meters import FALLBACKS, SEARCHES
 from api.models import Mode, SearchIn
-from api.openapi import body_of
+from api.openapi import operation
 from api.problems import Problem, invalid, not_found
 from api.reader import Reader, Seen
 from api.selection import selection
@@ -23,6 +23,7 @@ from api.views import hit_view
 from backends.sources import Source
 from backends.store import Store
 from backends.tracing import span
+from memrelay.client.answers import SearchAnswer
 from memrelay.driver import Query
 from memrelay.errors import Transient, Unavailable, Unsupported
 from memrelay.fallback import Answer
@@ -88,7 +89,7 @@ Half = Answer[Store, Seen[Sequence[Hit]]]
 """What one driver found, by vectors or by keywords."""
 
 
-@router.post("/search", openapi_extra=body_of(SearchIn))
+@router.post("/search", openapi_extra=operation(SearchAnswer, body=SearchIn))
 async def search(request: Request) -> Response:
     """The best memories for a query. All drivers down is 503, never an empty answer."""
     began = time.monotonic()

@@ -11,14 +11,17 @@ from fastapi import APIRouter, Request, Response
 from api.deleting import where
 from api.direct import Direct
 from api.keyed import keyed, named_source
+from api.openapi import WRITES, operation
 from api.problems import invalid
 from api.state import State, state_of
 from api.taking import accept
 from backends.sources import Source
+from memrelay.client.answers import Accepted, SourceInfo, Sources
 from memrelay.filters import METADATA
 from memrelay.keyvalue import KEY_FIELD
 
 router = APIRouter(prefix="/v1", route_class=Direct)
+SOURCE = {"source": "cache"}
 ALWAYS = (
     "key_value_storage",
     "pattern_matching",
@@ -48,7 +51,7 @@ QUERY_FORMAT: dict[str, Any] = {
 }
 
 
-@router.get("/sources")
+@router.get("/sources", openapi_extra=operation(Sources))
 async def get_sources(request: Request) -> Response:
     """Every source: what it is for, its drivers, and what can be asked of it."""
     state = state_of(request)
@@ -56,7 +59,7 @@ async def get_sources(request: Request) -> Response:
     return Response(msgspec.json.encode({"sources": views}), media_type="application/json")
 
 
-@router.get("/sources/{source}")
+@router.get("/sources/{source}", openapi_extra=operation(SourceInfo, example=SOURCE))
 async def get_source(request: Request, source: str) -> Response:
     """One source; ``_`` is the default one."""
     state = state_of(request)
@@ -64,7 +67,13 @@ async def get_source(request: Request, source: str) -> Response:
     return Response(msgspec.json.encode(view), media_type="application/json")
 
 
-@router.delete("/sources/{source}", status_code=202)
+@router.delete(
+    "/sources/{source}",
+    status_code=202,
+    openapi_extra=operation(
+        Accepted, status=(202, 200), takes=WRITES, example={"source": "cache", "confirm": "true"}
+    ),
+)
 async def clear_source(
     request: Request, source: str, confirm: str = "", namespace: str | None = None
 ) -> Response:

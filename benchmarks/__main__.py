@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--only redis|weaviate|accept|lanes]``: one JSON on standard output."""
+"""``python -m benchmarks [--quick] [--only NAME]``: one JSON on standard output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accept, ingest, lanes, search
+from benchmarks import accept, ingest, lanes, search, sizes
 from benchmarks.stack import Stack
 
 TARGETS = {
@@ -52,13 +52,15 @@ def run(stack: Stack, only: str | None, *, quick: bool) -> dict[str, Any]:
                 stack, service, "weaviate", count=count, rounds=rounds
             )
             results["search_weaviate"] = search.measure(stack, service, "weaviate", rounds=rounds)
+    if only == "sizes":
+        results["bytes_per_memory"] = sizes.measure(stack, 4_000 if quick else 20_000)
     return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="one short round of each")
-    parser.add_argument("--only", choices=("redis", "weaviate", "accept", "lanes"))
+    parser.add_argument("--only", choices=("redis", "weaviate", "accept", "lanes", "sizes"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="memrelay-bench-") as directory:
         stack = Stack(Path(directory))

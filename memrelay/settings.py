@@ -57,7 +57,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 class SourceSettings(BaseModel):
     """One named destination of memories."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     drivers: list[str] = Field(min_length=1)
     """Names under ``drivers``, in order; the first is the primary."""

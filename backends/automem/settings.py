@@ -25,6 +25,7 @@ class Settings(Options):
     """``url`` is the service's address, below which its paths lie."""
 
     url: Annotated[str, AfterValidator(_address), Field(examples=[EXAMPLE])]
+    """The address of its HTTP API."""
     token: str | None = Field(default=None, pattern=r"^[!-~]+$", repr=False)
     """AUTOMEM_API_TOKEN of the service; sent as ``Authorization: Bearer``."""
     timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)

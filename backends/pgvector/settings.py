@@ -31,6 +31,7 @@ class Settings(Options):
     """``schema`` and everything in it are made when they are missing."""
 
     url: Annotated[str, AfterValidator(_address), Field(examples=[EXAMPLE])]
+    """PostgreSQL >= 15 with pgvector >= 0.8."""
     schema_: str = Field(
         default="memrelay", alias="schema", pattern=r"^[a-z_][a-z0-9_]{0,47}$", max_length=48
     )

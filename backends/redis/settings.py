@@ -21,6 +21,7 @@ class Settings(Options):
     """``partitions``, ``directory_shards`` and ``prefix`` are fixed once a store has data."""
 
     url: Annotated[str, AfterValidator(_address), Field(examples=[EXAMPLE])]
+    """Redis >= 8; not the journal's, outside embedded use."""
     partitions: Count = 16
     """Partitions for memories without a user."""
     directory_shards: Count = 64
@@ -28,6 +29,7 @@ class Settings(Options):
     scatter: Count = 64
     """Partitions that one search without a user may touch."""
     prefix: str = Field(default="mr", pattern=r"^[A-Za-z0-9_:.-]{1,64}$")
+    """Of all keys; installations in one Redis need one each."""
 
     @field_validator("scatter")
     @classmethod

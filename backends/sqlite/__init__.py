@@ -25,6 +25,7 @@ class Settings(Options):
     """``path`` is the database file; missing folders are made."""
 
     path: Annotated[Path, AfterValidator(_named), Field(examples=["data/memories.db"])]
+    """The file, which processes of one machine may share."""
 
 
 def create(name: str, settings: Mapping[str, Any]) -> Driver:

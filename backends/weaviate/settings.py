@@ -25,8 +25,11 @@ class Settings(Options):
     """``url`` is REST; gRPC is on the same host, encrypted if ``url`` is."""
 
     url: Annotated[str, AfterValidator(_address), Field(examples=[EXAMPLE])]
+    """The address of its REST API."""
     grpc_port: int = Field(default=50051, ge=1, le=65535)
+    """The port of its gRPC API, on the same host."""
     api_key: str | None = Field(default=None, min_length=1)
+    """Sent as a bearer token."""
     timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     """Seconds that one call of the client may take."""
 

@@ -22,6 +22,21 @@ class Version(Answer):
     version: int
 
 
+class DriverTimings(Answer):
+    """When one driver had the first and the last of a job's memories; None where it had none."""
+
+    began_at: AwareDatetime | None
+    last_at: AwareDatetime | None
+    retries: int
+
+
+class Timings(Answer):
+    """When a worker began with a job, and how each driver got on with it."""
+
+    started_at: AwareDatetime | None
+    drivers: dict[str, DriverTimings]
+
+
 class Job(Answer):
     """What became of one request. ``counts`` by driver, the primary first; ``errors`` are the first ones."""
 
@@ -34,6 +49,7 @@ class Job(Answer):
     errors: tuple[MemoryFailure, ...] = ()
     accepted_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
+    timings: Timings | None = None
 
     @property
     def ended(self) -> bool:
@@ -212,6 +228,7 @@ class DeletedKeys(Answer):
 
 class DeletedKey(Answer):
     key: str
+    status: str = "deleted"
     job: Job
 
 

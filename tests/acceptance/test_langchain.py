@@ -86,7 +86,7 @@ def in_its_environment(env: Mapping[str, str], *words: str | Path) -> str:
         ("documents", 11),
         ("graph", 20),
         ("differential", 1),
-        ("readme", 1),
+        ("page", 1),
     ],
 )
 def test_in_its_own_environment(installed: Path, service: Service, suite: str, least: int) -> None:

@@ -1,4 +1,4 @@
-"""The examples of the README, as they are there."""
+"""The examples of the documentation, as they are there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "integrations" / "langchain.md"
 
 
 def test_they_say_what_they_should() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.S)
     ours = [block for block in blocks if re.search(r"memrelay\.compat\.lang(chain|graph) ", block)]
     assert len(ours) == 2
     said = [subprocess.check_output([sys.executable, "-c", block], text=True) for block in ours]
