@@ -63,9 +63,9 @@ ROUTES: Mapping[Need, str] = {
         GET /ui/jobs
         GET /ui/jobs/{id}
         GET /ui/search
-        POST /ui/search
         GET /ui/drivers
         GET /ui/dead-letters
+        GET /ui/keys
         GET /ui/events
         * /ui/{path}
     """,
@@ -96,7 +96,6 @@ ROUTES: Mapping[Need, str] = {
         GET /v1/keys
         POST /v1/keys
         DELETE /v1/keys/{id}
-        GET /ui/keys
         POST /ui/keys
         POST /ui/keys/{id}/revoke
         POST /ui/dead-letters/replay

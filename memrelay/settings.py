@@ -5,6 +5,7 @@ Needs the ``server`` extra. A wrong value raises ``ConfigError`` with one line t
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
@@ -255,10 +256,7 @@ def load_settings() -> Settings:
     try:
         settings = Settings(**_seed_names())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise ConfigError(f"setting {where}: {message}" if where else message) from None
+        raise ConfigError(_first_line(error)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{known or CONFIG_FILE}: {error}") from None
     except (SettingsError, ValueError) as error:
@@ -272,6 +270,33 @@ def load_settings() -> Settings:
             )
         settings = settings.model_copy(update={"sources": {DEFAULT: SourceSettings(drivers=names)}})
     return settings
+
+
+def _first_line(error: ValidationError) -> str:
+    """The first thing that is wrong: which, where in the file, and what was meant where it is unknown."""
+    found = error.errors()
+    # One that there is not explains another that is missing.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    where = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if not where:
+        return message
+    if first["type"] == "extra_forbidden":
+        fields = Settings if len(first["loc"]) == 1 else SourceSettings
+        near = difflib.get_close_matches(str(first["loc"][-1]), fields.model_fields, n=1)
+        message = f"there is no such setting{f', did you mean {near[0]}?' if near else ''}"
+    return f"setting {where}{_line_of(str(first['loc'][-1]))}: {message}"
+
+
+def _line_of(key: str) -> str:
+    """Where the settings file has a key, as far as that can be told without parsing it again."""
+    path = Path(os.environ.get("MEMRELAY_CONFIG", CONFIG_FILE))
+    if not path.is_file():
+        return ""
+    named = re.compile(rf"\s*(\[+[^\]]*)?[\"']?{re.escape(key)}[\"']?\s*[=\]]")
+    lines = path.read_text().splitlines()
+    found = [number for number, line in enumerate(lines, 1) if named.match(line)]
+    return f" ({path} line {found[0]})" if len(found) == 1 else ""
 
 
 def _seed_names() -> dict[str, Any]:

@@ -32,10 +32,10 @@ def python_of(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # whoever waited here finds it built
         python = directory / "bin" / "python"
         if not (directory / "ready").exists():
-            _uv("venv", "--quiet", "--clear", "--python", sys.executable, directory)
+            uv("venv", "--quiet", "--clear", "--python", sys.executable, directory)
             overrides = requirements.with_name("overrides.txt")
             more = ("--override", overrides) if overrides.exists() else ()
-            _uv("pip", "install", "--quiet", "--python", python, "-r", requirements, *more)
+            uv("pip", "install", "--quiet", "--python", python, "-r", requirements, *more)
             (directory / "ready").touch()
     return python
 
@@ -43,10 +43,11 @@ def python_of(name: str) -> Path:
 def install(name: str, packages: Sequence[Path], into: Path) -> None:
     """Wheels of these folders of ours, installed for ``PYTHONPATH`` in the folder ``into``."""
     python = python_of(name)
-    _uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--target", into, *packages)
+    uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--target", into, *packages)
 
 
-def _uv(*words: str | Path) -> None:
+def uv(*words: str | Path) -> None:
+    """Runs it to its end. Raises ServerError with its last words."""
     try:
         done = subprocess.run([UV, *words], capture_output=True, text=True, check=False)
     except OSError as error:

@@ -9,11 +9,23 @@ from api.dashboard import (
     drivers,
     events,
     jobs,
+    keys,
     login,
     missing,
     overview,
     search,
 )
 
-MODULES = (assets, login, overview, jobs, search, drivers, dead_letters, events, missing)
+MODULES = (
+    assets,
+    login,
+    overview,
+    jobs,
+    search,
+    drivers,
+    dead_letters,
+    keys,
+    events,
+    missing,
+)
 """In the order in which their routes are tried; ``missing`` takes what is left."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 WIDTH, HEIGHT = 600.0, 120.0
 HEADROOM = 1.08
@@ -16,15 +17,16 @@ _STEPS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a chart: ``values`` from left to right, None where there is none.
+    """``values`` from left to right, None where there is none.
 
-    ``tone`` is the name of its colour in the stylesheet; ``filled``: the area below it too.
+    ``tone`` is the name of its colour in the stylesheet. Drawn as a line, as an ``area`` with its line, or
+    as ``bars``.
     """
 
     name: str
     values: Sequence[float | None]
     tone: str
-    filled: bool = False
+    kind: Literal["line", "area", "bars"] = "line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,10 @@ class Curve:
 
     name: str
     tone: str
-    line: str
-    area: str
-    dots: Sequence[tuple[float, float]]
+    line: str = ""
+    area: str = ""
+    bars: str = ""
+    dots: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +112,32 @@ def parts(pieces: Sequence[tuple[str, float, str]], total: float) -> list[Part]:
 
 
 def _curve(series: Series, top: float, width: float) -> Curve:
+    if series.kind == "bars":
+        return Curve(series.name, series.tone, bars=_bars(series.values, top, width))
     runs: list[list[tuple[float, float]]] = [[]]
     for index, value in enumerate(series.values):
         if value is None:
             runs.append([])
         else:
-            y = HEIGHT - HEIGHT * value / (top * HEADROOM)
-            runs[-1].append((round((index + 0.5) * width, 2), round(y, 2)))
+            runs[-1].append((round((index + 0.5) * width, 2), _y(value, top)))
     long = [run for run in runs if len(run) > 1]
-    area = " ".join(_area(run) for run in long) if series.filled else ""
+    area = " ".join(_area(run) for run in long) if series.kind == "area" else ""
     dots = [run[0] for run in runs if len(run) == 1]
-    return Curve(series.name, series.tone, " ".join(_line(run) for run in long), area, dots)
+    line = " ".join(_line(run) for run in long)
+    return Curve(series.name, series.tone, line=line, area=area, dots=dots)
+
+
+def _y(value: float, top: float) -> float:
+    return round(HEIGHT - HEIGHT * value / (top * HEADROOM), 2)
+
+
+def _bars(values: Sequence[float | None], top: float, width: float) -> str:
+    """One path, with a gap between neighbours."""
+    return " ".join(
+        f"M{(index + 0.1) * width:g} {HEIGHT:g}V{_y(value, top):g}h{0.8 * width:g}V{HEIGHT:g}Z"
+        for index, value in enumerate(values)
+        if value
+    )
 
 
 def _line(run: Sequence[tuple[float, float]]) -> str:

@@ -128,8 +128,8 @@ async def _selection(fields: Sequence[tuple[str, str]], state: State) -> Selecti
         body = validate(DeadLettersIn, {"code": dict(fields).get("code")})
         return Selection(code=body.code, before=before)
     versions = {_number(value) for name, value in fields if name == "version"}
-    if None in versions or kind != "ticked":
-        raise invalid([("/version", "not a version of ours")])
+    if not versions or None in versions or kind != "ticked":
+        raise invalid([("/version", "choose one of the letters at least")])
     return Selection(versions=frozenset(v for v in versions if v is not None), before=before)
 
 

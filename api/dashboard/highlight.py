@@ -29,7 +29,7 @@ def highlight(text: str, query: str, length: int = SHOWN) -> list[Piece]:
     pieces = [Piece("…", False)] if start else []
     at = start
     for begin, stop in found:
-        if at <= begin < end:
+        if at <= begin and stop <= end:
             pieces += [Piece(text[at:begin], False), Piece(text[begin:stop], True)]
             at = stop
     pieces.append(Piece(text[at:end] + ("…" if end < len(text) else ""), False))

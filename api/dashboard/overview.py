@@ -60,6 +60,7 @@ async def live(state: State, look: Look) -> News:
         alarms=told,
         pulse=beats,
         drivers=drivers,
+        viewer=look.viewer,
         accepted=rate([minute.accepted for minute in minutes], now),
         stored=rate([minute.stored for minute in minutes], now),
         hour=minutes,
@@ -81,7 +82,7 @@ def rate(counts: Sequence[int], now: int) -> Rate:
 
 def _throughput(minutes: Sequence[Minute]) -> Chart:
     series = [
-        Series("accepted", [minute.accepted for minute in minutes], "accent", filled=True),
+        Series("accepted", [minute.accepted for minute in minutes], "accent", "bars"),
         Series("stored", [minute.stored for minute in minutes], "ok"),
     ]
     titles = [
@@ -96,7 +97,7 @@ def _throughput(minutes: Sequence[Minute]) -> Chart:
 def _searchable(minutes: Sequence[Minute]) -> Chart:
     known = [minute.searchable_ms for minute in minutes]
     series = [
-        Series("p50", [it.p50 if it else None for it in known], "accent", filled=True),
+        Series("p50", [it.p50 if it else None for it in known], "accent", "area"),
         Series("p95", [it.p95 if it else None for it in known], "violet"),
     ]
     return chart(series, [f"{_clock_time(m)}: {_said(m.searchable_ms)}" for m in minutes])

@@ -49,6 +49,7 @@ ENTRIES = (
     Entry("search", "/ui/search", "Search"),
     Entry("drivers", "/ui/drivers", "Drivers"),
     Entry("dead-letters", "/ui/dead-letters", "Dead letters"),
+    Entry("keys", "/ui/keys", "Keys & usage"),
 )
 
 _templates = Environment(

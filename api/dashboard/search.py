@@ -74,8 +74,6 @@ def _read(values: Mapping[str, str], state: State) -> tuple[SearchIn | None, dic
     """The request that ``POST /v1/search`` would be sent for the form; or what is wrong, by field."""
     try:
         body = validate(SearchIn, _wanted(values))
-        if body.top_k > MOST_SHOWN:
-            raise invalid([("/top_k", f"1 to {MOST_SHOWN}")])
         selection(body, state.source(body.source))
     except (Problem, MemrelayError) as error:
         return None, _by_field(of(error))
@@ -85,9 +83,11 @@ def _read(values: Mapping[str, str], state: State) -> tuple[SearchIn | None, dic
 def _wanted(values: Mapping[str, str]) -> dict[str, Any]:
     wanted: dict[str, Any] = {name: values[name] for name in FIELDS if values[name]}
     if "top_k" in wanted:
-        if not (values["top_k"].isascii() and values["top_k"].isdigit()):
+        given = values["top_k"]
+        sane = given.isascii() and given.isdigit() and len(given) < 9
+        if not sane or not 1 <= int(given) <= MOST_SHOWN:
             raise invalid([("/top_k", f"a number, 1 to {MOST_SHOWN}")])
-        wanted["top_k"] = int(values["top_k"][:9])
+        wanted["top_k"] = int(given)
     if "filter" in wanted:
         try:
             wanted["filter"] = parse_json(values["filter"].encode(), "The filter")

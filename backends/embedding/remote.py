@@ -161,3 +161,14 @@ def _vector(embedding: str | Sequence[float]) -> bytes:
     if isinstance(embedding, str):
         return base64.b64decode(embedding, validate=True)
     return np.asarray(embedding, dtype="<f4").tobytes()
+
+
+def missing_keys(model: str, options: Mapping[str, Any]) -> list[str]:
+    """The variables with a key that LiteLLM looks for and are not set; none where ``options`` bring one.
+
+    Some models do without: it explains a failure, it does not foretell one.
+    """
+    if options.get("api_key"):
+        return []
+    missing = litellm.validate_environment(model)["missing_keys"]
+    return [name for name in missing if name.endswith("_KEY")]

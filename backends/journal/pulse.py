@@ -23,7 +23,8 @@ FORGET_SECONDS = 3600.0
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
     """One worker's sign of life; ``at`` in milliseconds of the journal's clock.
 
-    ``spaces``: it knows of them, and of members. One of an earlier release does not.
+    ``spaces``: it knows of them, and of members. One of an earlier release does not. ``version`` is
+    memrelay's; empty in one that is older than this field.
     """
 
     host: str
@@ -31,18 +32,20 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     queues: list[str]
     at: int
     spaces: bool = False
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
     """``workers``: seconds since each was seen, by ``host:pid``. ``stalled``: seconds that a queue has
     stood still although work waits on it. ``earlier``: those of an earlier release. ``queues``: which ones
-    each works on."""
+    each works on. ``versions`` as in ``Beat``."""
 
     workers: Mapping[str, float]
     stalled: Mapping[str, float]
     earlier: Collection[str] = ()
     queues: Mapping[str, Collection[str]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def alive(self) -> list[str]:
@@ -72,17 +75,20 @@ async def pulse(journal: Journal) -> Pulse:
             pipe.hgetall(f"{PREFIX}progress")
             (seconds, micros), beats, since, progress = await pipe.execute()
     now_ms = 1000 * seconds + micros // 1000
-    workers, earlier, queues = {}, [], {}
+    workers, earlier, queues, versions = {}, [], {}, {}
     for name, raw in cast(dict[bytes, bytes], beats).items():
         beat = msgspec.json.decode(raw, type=Beat)
         age = (now_ms - beat.at) / 1000
         if age < FORGET_SECONDS:
             workers[name.decode()] = age
             queues[name.decode()] = beat.queues
+            versions[name.decode()] = beat.version
             earlier += [] if beat.spaces else [name.decode()]
     stalled = {}
     for queue, at in cast(dict[bytes, bytes], since).items():
         stood = (now_ms - max(int(at), int(progress.get(queue, 0)))) / 1000
         if stood > STALLED_SECONDS:
             stalled[queue.decode()] = stood
-    return Pulse(workers=workers, stalled=stalled, earlier=earlier, queues=queues)
+    return Pulse(
+        workers=workers, stalled=stalled, earlier=earlier, queues=queues, versions=versions
+    )

@@ -19,6 +19,7 @@ from backends.journal.journal import (
 )
 from backends.journal.pulse import Beat
 from backends.journal.values import Swept
+from memrelay import __version__
 
 
 class ThreadJournal:
@@ -49,7 +50,14 @@ class ThreadJournal:
         with translated():
             seconds, micros = self._client.time()
             at = 1000 * int(seconds) + int(micros) // 1000
-            beat = Beat(host=host, pid=pid, queues=list(queues), at=at, spaces=True)
+            beat = Beat(
+                host=host,
+                pid=pid,
+                queues=list(queues),
+                at=at,
+                spaces=True,
+                version=__version__,
+            )
             self._client.hset(f"{PREFIX}workers", f"{host}:{pid}", msgspec.json.encode(beat))
 
     def leave(self, host: str, pid: int) -> None:

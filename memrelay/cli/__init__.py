@@ -1,4 +1,4 @@
-"""The command ``memrelay``. Needs the ``server`` extra."""
+"""The command ``memrelay``. Needs the ``cli`` extra, and ``server`` for what runs here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from importlib import import_module
 from memrelay import exits
 
 _NEEDED = ("typer", "rich", "pydantic_settings")
+_MEND = (
+    "memrelay: the SDK alone is installed. The command line needs: pip install 'memrelay[cli]', "
+    "api and worker: 'memrelay[server]', up, which brings all: 'memrelay[embedded]'\n"
+)
 
 
 def main() -> None:
@@ -17,6 +21,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
-        sys.stderr.write("memrelay: the command line needs: pip install 'memrelay[server]'\n")
+        sys.stderr.write(_MEND)
         sys.exit(exits.FAILED)
     sys.exit(app.run(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
@@ -12,6 +13,7 @@ import typer
 from memrelay import __version__, exits
 from memrelay.cli import (
     apikeys,
+    bench,
     dlq,
     doctor,
     drivers,
@@ -27,7 +29,8 @@ from memrelay.cli import (
     usage,
     verify,
 )
-from memrelay.cli.output import help_if_alone, say
+from memrelay.cli.examples import show_examples
+from memrelay.cli.output import help_if_alone, plain, say
 from memrelay.errors import MemrelayError, RateLimited, ServiceUnavailable, Unavailable
 
 INTERRUPTED = 130
@@ -35,13 +38,12 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="memrelay",
     help="Memories for AI agents, taken in at volume. Exit status: 0 ok, 1 failed, 2 usage, "
-    "3 partial, 4 unavailable.",
-    add_completion=False,
+    "3 partial, 4 unavailable. With --json an error is one JSON object on stderr.",
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up.up)
-app.command(context_settings=servers.PASS_ON)(servers.api)
+app.command()(servers.api)
 app.command(context_settings=servers.PASS_ON)(servers.worker)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
@@ -52,6 +54,7 @@ app.command()(memories.search)
 app.command()(memories.get)
 app.command()(memories.rm)
 app.command()(memories.count)
+app.command()(bench.bench)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(apikeys.app, name="keys")
@@ -62,6 +65,7 @@ app.command()(members.join)
 app.command()(members.retire)
 app.command()(migrating.migrate)
 app.command()(reembedding.reembed)
+show_examples(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -70,6 +74,8 @@ def top(
     version: bool = typer.Option(False, "--version", help="Show the version and exit."),
 ) -> int:
     """Memories for AI agents."""
+    if os.environ.get("NO_COLOR"):
+        context.color = False  # of every command below it
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -77,31 +83,49 @@ def top(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit status. Errors are one line on stderr; ``MEMRELAY_DEBUG=1`` adds where they came from."""
+    """The exit status. An error is one line on stderr, JSON with ``--json``; ``MEMRELAY_DEBUG=1`` adds
+    where it came from."""
+    failed = _failed_in_json if _wants_json(arguments) else _failed
     try:
         status = app(list(arguments), prog_name="memrelay", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        return _failed(f"{error.format_message()} (memrelay --help)", error.exit_code)
+        return failed(f"{error.format_message()} (memrelay --help)", "usage", error.exit_code)
     except (Unavailable, RateLimited, ServiceUnavailable) as error:
-        return _failed(str(error), exits.UNAVAILABLE)
+        return failed(str(error), error.code, exits.UNAVAILABLE)
     except MemrelayError as error:
-        return _failed(str(error), exits.FAILED)
+        return failed(str(error), error.code, exits.FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return exits.FAILED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _failed(f"{where}{error.strerror or error}", exits.FAILED)
+        return failed(f"{where}{error.strerror or error}", "system", exits.FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:
-        return _failed(f"a fault of memrelay itself: {error!r}", exits.FAILED)
+        return failed(f"a fault of memrelay itself: {error!r}", "internal", exits.FAILED)
     return status if isinstance(status, int) else exits.OK
 
 
-def _failed(message: str, status: int) -> int:
-    if os.environ.get("MEMRELAY_DEBUG") == "1":
-        traceback.print_exc()
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Before it is known whether the arguments are right."""
+    return "--json" in arguments and "--" not in arguments[: arguments.index("--json")]
+
+
+def _failed(message: str, code: str, status: int) -> int:
+    _debug()
     say(f"memrelay: {message}")
     return status
+
+
+def _failed_in_json(message: str, code: str, status: int) -> int:
+    _debug()
+    error = {"code": code, "detail": plain(message), "status": status}
+    typer.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
+    return status
+
+
+def _debug() -> None:
+    if os.environ.get("MEMRELAY_DEBUG") == "1":
+        traceback.print_exc()

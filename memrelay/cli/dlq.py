@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from memrelay import exits
+from memrelay.cli import completing
 from memrelay.cli.options import DEFAULT_URL, AsJson, Url, client
 from memrelay.cli.output import help_if_alone, say, show_json, show_rows
 from memrelay.client.answers import Deleted, Replayed
@@ -17,8 +18,14 @@ app = typer.Typer(help="Dead letters: memories that were given up.", rich_markup
 app.callback(invoke_without_command=True)(help_if_alone)
 
 Code = Annotated[str | None, typer.Option("--code", help="Only of this cause.")]
-Driver = Annotated[str | None, typer.Option("--driver", help="Only of this driver.")]
-OfSource = Annotated[str | None, typer.Option("--source", help="Only of this source.")]
+Driver = Annotated[
+    str | None,
+    typer.Option("--driver", help="Only of this driver.", autocompletion=completing.drivers),
+]
+OfSource = Annotated[
+    str | None,
+    typer.Option("--source", help="Only of this source.", autocompletion=completing.sources),
+]
 Ids = Annotated[list[str] | None, typer.Option("--id", help="Only this memory; may be repeated.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 

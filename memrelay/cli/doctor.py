@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +19,13 @@ from memrelay.embedded.apps import app_command, app_environment
 from memrelay.embedded.environment import known_redis_port, stack_environment
 from memrelay.errors import MemrelayError
 
-SIGNS = {"ok": "ok     ", "wrong": "WRONG  ", "unavailable": "AWAY   "}
-COLORS = {"ok": typer.colors.GREEN, "wrong": typer.colors.RED, "unavailable": typer.colors.YELLOW}
+SIGNS = {"ok": "ok     ", "warning": "note   ", "wrong": "WRONG  ", "unavailable": "AWAY   "}
+COLORS = {
+    "ok": typer.colors.GREEN,
+    "warning": typer.colors.CYAN,
+    "wrong": typer.colors.RED,
+    "unavailable": typer.colors.YELLOW,
+}
 
 
 def doctor(
@@ -32,7 +38,7 @@ def doctor(
     port = known_redis_port(data)
     if port is not None:
         os.environ.update(stack_environment(data.resolve(), port))
-    findings = _findings(as_json)
+    findings = _findings([] if port is None else [str(data.resolve())], as_json)
     if as_json:
         show_json({"checks": findings})
     statuses = {finding["status"] for finding in findings}
@@ -41,11 +47,14 @@ def doctor(
     return exits.UNAVAILABLE if "unavailable" in statuses else exits.OK
 
 
-def _findings(as_json: bool) -> list[dict[str, Any]]:
+def _findings(arguments: Sequence[str], as_json: bool) -> list[dict[str, Any]]:
     """Each is shown as it comes, unless all are to be one JSON text."""
     findings = []
     with subprocess.Popen(
-        app_command("backends.doctor"), env=app_environment(), stdout=subprocess.PIPE, text=True
+        app_command("backends.doctor", arguments),
+        env=app_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:

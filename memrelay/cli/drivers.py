@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from memrelay import exits
+from memrelay.cli import completing
 from memrelay.cli.options import DEFAULT_URL, AsJson, Url, client
 from memrelay.cli.output import plain, say, show_json, show_rows
 from memrelay.client import DriverStatus, Member, Memrelay
@@ -54,7 +55,7 @@ def drivers(as_json: AsJson = False, url: Url = DEFAULT_URL) -> int:
 
 
 def sync(
-    driver: Annotated[str, typer.Argument(metavar="DRIVER")],
+    driver: Annotated[str, typer.Argument(metavar="DRIVER", autocompletion=completing.drivers)],
     quick: Annotated[
         bool, typer.Option("--quick", help="Compare versions alone, not every record.")
     ] = False,

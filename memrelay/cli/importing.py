@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
 
@@ -17,9 +22,11 @@ from memrelay.cli.options import DEFAULT_URL, AsJson, Source, Url
 from memrelay.cli.output import say, show_json
 from memrelay.cli.progress import Display, State, display
 from memrelay.cli.resume import Bookmark, Mark
+from memrelay.cli.stdin import lines_of
 from memrelay.client import AsyncMemrelay, Imported, Job, key_of_file
 from memrelay.errors import MemrelayError, NotFound
 
+DEFAULT = "default"
 PATIENCE = 60.0
 POLL_SECONDS = 0.5
 SHOWN_REFUSALS = 10
@@ -27,9 +34,9 @@ SHOWN_REFUSALS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to import, where to, and from which line on."""
+    """What to import, where to, and from which line on. ``file`` is None for stdin."""
 
-    file: Path
+    file: Path | None
     url: str
     source: str
     key: str
@@ -42,6 +49,23 @@ class Order:
         """Before this run; blank lines count, for nobody has told them apart."""
         return self.from_line - 1 - self.earlier_refused
 
+    @property
+    def size(self) -> int:
+        """In bytes; 0: unknown."""
+        return self.file.stat().st_size if self.file else 0
+
+    @property
+    def command(self) -> str:
+        """That goes on with it."""
+        words = ["memrelay", "import", str(self.file or "-"), "--resume"]
+        if self.file is None:
+            words += ["--key", self.key]
+        if self.source != DEFAULT:
+            words += ["--source", self.source]
+        if self.url != os.environ.get("MEMRELAY_URL", DEFAULT_URL):
+            words += ["--url", self.url]
+        return shlex.join(words)
+
 
 @dataclass(slots=True)
 class Result:
@@ -53,13 +77,21 @@ class Result:
 
 def import_file(
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="One JSON object a line.")
+        Path,
+        typer.Argument(help="One JSON object a line, gzip or not; - reads stdin."),
     ],
     *,
-    source: Source = "default",
+    source: Source = DEFAULT,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an import of this file was interrupted.")
     ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Of stdin, which can be resumed by it: what comes under a key again is stored once.",
+            show_default=False,
+        ),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Return once stored, or once accepted.")
     ] = True,
@@ -68,9 +100,7 @@ def import_file(
     url: Url = DEFAULT_URL,
 ) -> int:
     """Take in a file of memories. Importing the same file twice stores nothing twice."""
-    if not file.is_file():
-        raise typer.BadParameter("not a regular file", param_hint="FILE")
-    order = _order(file, url, source, resume)
+    order = _order(_file_of(file, key, resume), url, source, key, resume)
     began = time.monotonic()
     try:
         result = asyncio.run(_run(order, wait=wait, quiet=quiet))
@@ -83,13 +113,29 @@ def import_file(
     return _report(order, result, wait, as_json, time.monotonic() - began)
 
 
-def _order(file: Path, url: str, source: str, resume: bool) -> Order:
-    bookmark = Bookmark.of(file, url, source)
-    key = key_of_file(file)
+def _file_of(file: Path, key: str | None, resume: bool) -> Path | None:
+    """None for stdin; a usage error unless the options go with it."""
+    if str(file) != "-":
+        if not file.is_file():
+            reason = "is not a regular file" if file.exists() else "does not exist"
+            raise typer.BadParameter(f"{file} {reason}; - reads stdin", param_hint="FILE")
+        if key is not None:
+            raise typer.BadParameter("a file's follows from its content", param_hint="--key")
+        return file
+    if resume and key is None:
+        raise typer.BadParameter("stdin is known by a --key alone", param_hint="--resume")
+    return None
+
+
+def _order(file: Path | None, url: str, source: str, key: str | None, resume: bool) -> Order:
+    key = key_of_file(file) if file else key or str(uuid4())
+    bookmark = Bookmark.of(file, url, source, key)
     mark = bookmark.read() if resume else None
     if mark is not None and mark.key != key:
         raise typer.BadParameter(
-            "the file has changed since; import it without --resume", param_hint="--resume"
+            "the file has changed since; without --resume it is imported anew, and lines that have no "
+            "id and were stored are stored again",
+            param_hint="--resume",
         )
     if resume:
         say(
@@ -107,18 +153,23 @@ def _order(file: Path, url: str, source: str, resume: bool) -> Order:
 
 
 async def _run(order: Order, *, wait: bool, quiet: bool) -> Result:
-    state = State(order.file.stat().st_size, earlier=order.earlier_accepted)
+    state = State(order.size, earlier=order.earlier_accepted)
+    ended = threading.Event()
+    lines = order.file or lines_of(sys.stdin.fileno(), ended)
     async with AsyncMemrelay(order.url, patience=PATIENCE) as client:
         await client.ready()
         with display(wanted=not quiet) as shown:
             async with _following(client, state, shown) as following:
-                imported = await client.import_ndjson(
-                    order.file,
-                    source=order.source,
-                    idempotency_key=order.key,
-                    from_line=order.from_line,
-                    progress=following.told_by(order),
-                )
+                try:
+                    imported = await client.import_ndjson(
+                        lines,
+                        source=order.source,
+                        idempotency_key=order.key,
+                        from_line=order.from_line,
+                        progress=following.told_by(order),
+                    )
+                finally:
+                    ended.set()
             job = await following.until_settled() if wait else None
     return Result(imported, job)
 
@@ -193,7 +244,7 @@ async def _following(
 def _interrupted(order: Order) -> int:
     mark = order.bookmark.read()
     line = mark.line if mark and mark.key == order.key else 0
-    say(f"stopped after line {line}; go on with: memrelay import {order.file} --resume")
+    say(f"stopped after line {line}; go on with: {order.command}")
     return exits.PARTIAL
 
 

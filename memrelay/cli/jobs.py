@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 import typer
 
 from memrelay import exits
+from memrelay.cli import completing
 from memrelay.cli.options import DEFAULT_URL, AsJson, Url, client
 from memrelay.cli.output import help_if_alone, plain, say, show_json, show_rows
 from memrelay.client import Job
@@ -15,7 +16,7 @@ from memrelay.jobs import JobStatus
 
 app = typer.Typer(help="What became of writes.", rich_markup_mode=None)
 app.callback(invoke_without_command=True)(help_if_alone)
-Id = Annotated[str, typer.Argument(metavar="JOB")]
+Id = Annotated[str, typer.Argument(metavar="JOB", autocompletion=completing.jobs)]
 
 
 def verdict(job: Job) -> int:

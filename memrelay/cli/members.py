@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from memrelay import exits
+from memrelay.cli import completing
 from memrelay.cli.options import DEFAULT_URL, AsJson, Source, Url, client
 from memrelay.cli.output import plain, show_json
 from memrelay.client import Membership
 
-Driver = Annotated[str, typer.Argument(metavar="DRIVER")]
+Driver = Annotated[str, typer.Argument(metavar="DRIVER", autocompletion=completing.drivers)]
 
 
 def join(

@@ -8,14 +8,25 @@ from typing import Annotated, Any
 import typer
 
 from memrelay import exits
+from memrelay.cli import completing
 from memrelay.cli.followed import DEFAULT_DATA, Data, followed
 from memrelay.cli.options import AsJson, Source
 from memrelay.cli.output import plain, say, show_json
 
 
 def migrate(
-    frm: Annotated[str, typer.Option("--from", help="The driver that has everything.")],
-    to: Annotated[str, typer.Option("--to", help="The driver that is to have it.")],
+    frm: Annotated[
+        str,
+        typer.Option(
+            "--from", help="The driver that has everything.", autocompletion=completing.drivers
+        ),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="The driver that is to have it.", autocompletion=completing.drivers
+        ),
+    ],
     *,
     source: Source = "default",
     retire: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from memrelay.cli import completing
 from memrelay.client import DEFAULT_URL, Memrelay
 
 PATIENCE = 3.0
@@ -17,7 +18,10 @@ Url = Annotated[
     typer.Option("--url", envvar="MEMRELAY_URL", help="The service.", metavar="URL"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Source = Annotated[str, typer.Option("--source", help="A named source of memories.")]
+Source = Annotated[
+    str,
+    typer.Option("--source", help="A named source of memories.", autocompletion=completing.sources),
+]
 User = Annotated[str | None, typer.Option("--user", help="Only, or of, this user.")]
 Session = Annotated[str | None, typer.Option("--session", help="Only, or of, this session.")]
 Filter = Annotated[

@@ -21,7 +21,8 @@ LINE_SECONDS = 5.0
 class State:
     """What is known. ``lines`` is an estimate of how many there are, from the bytes read so far.
 
-    ``earlier`` lines were accepted before this run.
+    ``size`` in bytes is 0 where nobody knows how much is to come. ``earlier`` lines were accepted
+    before this run.
     """
 
     size: int
@@ -35,9 +36,16 @@ class State:
 
     @property
     def lines(self) -> int:
-        if self.read_bytes in (0, self.size):
+        if self.size == 0 or self.read_bytes in (0, self.size):
             return self.read
         return round(self.read * self.size / self.read_bytes)
+
+    def left(self, seconds: float) -> float | None:
+        """Seconds until all is stored, when it goes on as in these ``seconds``; None: nobody can say."""
+        ended = self.stored + self.failed + self.refused
+        if self.size == 0 or self.stored <= self.earlier:
+            return None
+        return seconds * (self.lines - ended) / (self.stored - self.earlier)
 
 
 class Display(Protocol):
@@ -83,9 +91,11 @@ class Lines:
 
     def _say(self, state: State) -> None:
         seconds = max(time.monotonic() - self._began, 0.001)
+        left = state.left(seconds)
         say(
             f"{state.read} read, {state.accepted} accepted, {state.stored} stored, "
             f"{state.refused + state.failed} failed, {(state.accepted - state.earlier) / seconds:.0f}/s"
+            + (f", {left:.0f} s left" if left else "")
         )
 
 
@@ -98,7 +108,8 @@ class Bars:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._began = time.monotonic()
+        self._began = self._accepted_at = time.monotonic()
+        self._read = 0
         self._accepted, self._stored = (
             progress.add_task(name, total=None, done="", rate="") for name in ("accepted", "stored")
         )
@@ -116,19 +127,23 @@ class Bars:
 
     def show(self, state: State) -> None:
         seconds = max(time.monotonic() - self._began, 0.001)
+        if state.read > self._read:
+            self._read, self._accepted_at = state.read, time.monotonic()
+        accepting = max(self._accepted_at - self._began, 0.001)
         lines = max(state.lines, 1)
         refused = f", {state.refused:,} refused" if state.refused else ""
         failed = f", {state.failed:,} failed" if state.failed else ""
+        of_lines = f" of {lines:,}" if state.size else ""
         self._progress.update(
             self._accepted,
-            total=state.size,
+            total=state.size or None,
             completed=state.read_bytes,
-            done=f"{state.accepted:,} of {lines:,}{refused}",
-            rate=f"{(state.accepted - state.earlier) / seconds:,.0f}/s",
+            done=f"{state.accepted:,}{of_lines}{refused}",
+            rate=f"{(state.accepted - state.earlier) / accepting:,.0f}/s",
         )
         self._progress.update(
             self._stored,
-            total=state.size,
+            total=state.size or None,
             completed=state.size * (state.stored + state.failed + state.refused) / lines,
             done=f"{state.stored:,}{failed}",
             rate=f"{max(state.stored - state.earlier, 0) / seconds:,.0f}/s",

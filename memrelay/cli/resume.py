@@ -31,9 +31,10 @@ class Bookmark:
         self.path = path
 
     @classmethod
-    def of(cls, file: Path, url: str, source: str) -> Self:
+    def of(cls, file: Path | None, url: str, source: str, key: str = "") -> Self:
+        """``file`` is None for what comes from stdin, which is known by its ``key`` alone."""
         base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        place = "\0".join((str(file.resolve()), url, source))
+        place = "\0".join((str(file.resolve()) if file else f"\0{key}", url, source))
         name = hashlib.blake2b(place.encode(), digest_size=12).hexdigest()
         return cls(Path(base) / "memrelay" / "imports" / f"{name}.json")
 

@@ -137,7 +137,7 @@ class AsyncMemrelay:
         from_line: int = 1,
         progress: Callable[[Imported], None] | None = None,
     ) -> Imported:
-        """Take in a file of one JSON object a line, or such lines; returns when all are accepted.
+        """Take in a file of one JSON object a line, gzip or not, or such lines; returns when all are taken.
 
         A memory without an id is given one that follows from the key and its line's number. For a
         file the key follows from its content, so that importing it twice stores nothing twice; lines

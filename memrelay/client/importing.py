@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
+import io
 import json
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -19,7 +23,9 @@ from memrelay.errors import ApiError, InvalidInput, RateLimited, ServiceUnavaila
 
 PART_LINES = 5000
 PART_BYTES = 4 << 20
+PIECE_BYTES = 1 << 20
 MOST_REFUSALS = 100
+GZIP_MAGIC = b"\x1f\x8b"
 _random = Random()
 
 
@@ -36,8 +42,8 @@ class Refusal:
 class Imported:
     """How far an import is: every line up to ``line`` has been accepted or refused for good.
 
-    ``read`` counts bytes up to there. ``refusals`` are the first ones; ``refused`` counts all.
-    ``job`` is the id of its job, None until a line was accepted.
+    ``read`` counts bytes of the input up to there, compressed ones where it is. ``refusals`` are the first
+    ones; ``refused`` counts all. ``job`` is the id of its job, None until a line was accepted.
     """
 
     line: int = 0
@@ -50,17 +56,24 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some lines of an input, whole ones, and the number of the first."""
+    """Some lines of an input, whole ones, and the number of the first; ``end``: how far that is in bytes."""
 
     first: int
     count: int
     body: bytes
+    end: int
 
 
 def key_of_file(path: Path) -> str:
-    """An idempotency key that follows from the file's content: importing it again repeats nothing."""
-    with path.open("rb") as file:
-        return f"sha256-{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    """An idempotency key that follows from the file's content: importing it again repeats nothing.
+
+    The same for a file and for what gzip makes of it. ``InvalidInput`` if that is damaged.
+    """
+    digest = hashlib.sha256()
+    with _opened(path) as (lines, _):
+        while piece := lines.read(PIECE_BYTES):
+            digest.update(piece)
+    return f"sha256-{digest.hexdigest()}"
 
 
 async def import_lines(
@@ -78,7 +91,7 @@ async def import_lines(
         if part.first + part.count > from_line:
             await _send(http, part, done, source=source, key=key)
             done.line = part.first + part.count - 1
-        done.read += len(part.body)
+        done.read = part.end
         if progress is not None:
             progress(done)
     return done
@@ -120,24 +133,40 @@ async def _send(http: Http, part: Part, done: Imported, *, source: str, key: str
 
 
 def parts_of(lines: Path | Iterable[str | bytes]) -> Iterator[Part]:
-    """The lines in parts of at most ``PART_LINES`` and about ``PART_BYTES``."""
+    """The lines, or those of a file, gzip or not, in parts of ``PART_LINES`` and ``PART_BYTES`` at most."""
     if isinstance(lines, Path):
-        with lines.open("rb") as file:
-            yield from _parts(file)
+        with _opened(lines) as (inside, raw):
+            yield from _parts(inside, raw.tell)
     else:
-        yield from _parts(_line(line) for line in lines)
+        yield from _parts((_line(line) for line in lines), None)
 
 
-def _parts(lines: Iterable[bytes]) -> Iterator[Part]:
-    first, size, held = 1, 0, list[bytes]()
+def _parts(lines: Iterable[bytes], tell: Callable[[], int] | None) -> Iterator[Part]:
+    """``tell`` says how far the input is read; where it is None its bytes are counted."""
+    first, size, read, held = 1, 0, 0, list[bytes]()
     for line in lines:
         held.append(line)
         size += len(line)
         if len(held) == PART_LINES or size >= PART_BYTES:
-            yield Part(first, len(held), b"".join(held))
+            read += size
+            yield Part(first, len(held), b"".join(held), tell() if tell else read)
             first, size, held = first + len(held), 0, []
     if held:
-        yield Part(first, len(held), b"".join(held))
+        yield Part(first, len(held), b"".join(held), tell() if tell else read + size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[io.BufferedIOBase, io.BufferedReader]]:
+    """What a file holds, and the file itself. Raises ``InvalidInput`` for a damaged gzip file."""
+    with path.open("rb") as raw:
+        if not raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
+            yield raw, raw
+            return
+        try:
+            with gzip.GzipFile(fileobj=raw) as inside:
+                yield inside, raw
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InvalidInput(f"{path}: a damaged gzip file: {error}") from None
 
 
 def _line(line: str | bytes) -> bytes:

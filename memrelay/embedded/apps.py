@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import memrelay
 from memrelay.errors import ConfigError
+
+SERVER_PACKAGES = ("celery", "fastapi", "redis")
 
 
 def apps_root() -> Path:
@@ -22,7 +25,12 @@ def apps_root() -> Path:
 
 
 def app_command(module: str, arguments: Sequence[str] = ()) -> list[str]:
-    """``python -m module``, without the working directory on its path: it may hold another ``api``."""
+    """``python -m module``, without the working directory on its path: it may hold another ``api``.
+
+    ``ConfigError`` where the packages that it stands on are not installed.
+    """
+    if any(find_spec(package) is None for package in SERVER_PACKAGES):
+        raise ConfigError("this needs the server's packages: pip install 'memrelay[server]'")
     return [sys.executable, "-P", "-m", module, *arguments]
 
 

@@ -34,11 +34,12 @@ class ChildEnded(MemrelayError):
 
 
 class Stack:
-    """What ``running`` yields: the URL, and an end that nobody wishes for."""
+    """What ``running`` yields: the URL, the settings, and an end that nobody wishes for."""
 
     def __init__(self, settings: Settings, children: list[Child], say: Say) -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.url = f"http://{host}:{settings.port}"
+        self.settings = settings
         self._children = children
         self._say = say
 

@@ -46,8 +46,13 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Sources: ``default`` (Redis, replica in SQLite) and ``plain`` (Redis alone, so no keywords)."""
+def sources() -> dict[str, Any]:
+    """``default`` (Redis, replica in SQLite) and ``plain`` (Redis alone, so no keywords)."""
+    return SOURCES
+
+
+@pytest.fixture(scope="module")
+def service(sources: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("browser")
     with redis_servers(directory) as start:
         url = start().url
@@ -57,8 +62,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             redis_url=f"{url}/2",
             directory=directory,
         )
-        with Service(env | {"MEMRELAY_SOURCES": json.dumps(SOURCES)}, directory) as service:
+        env["MEMRELAY_DRIVERS__SQLITE__PATH"] = (
+            "replica.db"  # errors name it, and images show errors
+        )
+        service = Service(env | {"MEMRELAY_SOURCES": json.dumps(sources)}, directory)
+        try:
+            service.start()
             yield service
+        finally:  # an orderly end takes seconds, and nobody looks at it
+            service.kill_api()
+            service.kill_worker()
 
 
 @pytest.fixture(scope="module")

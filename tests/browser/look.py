@@ -22,15 +22,15 @@ _WIDER = """() => {
 }"""
 
 
-async def look(page: Page, name: str, *, dark: bool = False) -> None:
-    """Assert that the page, as it is, fits both widths; ``SCREENSHOTS=1`` keeps it as ``<name>-<width>.png``.
+async def look(page: Page, name: str = "", *, dark: bool = False) -> None:
+    """Assert that the page, as it is, fits both widths; afterwards it is at desk width, in light colours.
 
-    ``dark``: once more in dark colours. The page is at desk width and in light colours afterwards.
+    With a ``name``, ``SCREENSHOTS=1`` keeps it as ``<name>-<width>.png``; ``dark``: in dark ones as well.
     """
     for width, height in (PHONE, DESK):
         await page.set_viewport_size({"width": width, "height": height})
-        assert await page.evaluate(_WIDER) == [], f"{name} at {width}"
-        await _keep(page, f"{name}-{width}")
+        assert await page.evaluate(_WIDER) == [], f"{page.url} at {width}"
+        await _keep(page, f"{name}-{width}" if name else "")
     if dark:
         await page.emulate_media(color_scheme="dark")
         await _keep(page, f"{name}-dark")
@@ -38,7 +38,7 @@ async def look(page: Page, name: str, *, dark: bool = False) -> None:
 
 
 async def _keep(page: Page, name: str) -> None:
-    if not os.environ.get("SCREENSHOTS"):
+    if not (name and os.environ.get("SCREENSHOTS")):
         return
     IMAGES.mkdir(parents=True, exist_ok=True)
     image = await page.screenshot(animations="disabled", caret="hide")

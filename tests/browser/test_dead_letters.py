@@ -20,11 +20,16 @@ from tests.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-POISON = "what the replica refuses"
+POISON = "flight"
 REFUSE = f"""
 CREATE TRIGGER refuse BEFORE INSERT ON memories WHEN instr(CAST(NEW.record AS TEXT), '{POISON}')
 BEGIN SELECT RAISE(ABORT, 'no room for this row'); END
 """
+TEXTS = (
+    "Ana's flight to Lisbon leaves at 9:40 on Friday.",
+    "On a night flight Ana wants a seat at the window, far from the galley.",
+    "Ben booked the later flight, because his dog needs a walk first.",
+)
 TOGETHER = 6
 """So few at a time that it does not look like a wrong setting."""
 
@@ -45,10 +50,13 @@ def kill(service: Service, http: httpx.Client, remember: Remember) -> Iterator[K
     file.execute(REFUSE)
 
     def add(count: int, **fields: Any) -> list[str]:
-        ids = [uuid4().hex for _ in range(count)]
+        ids = [f"note-{uuid4().hex[:8]}" for _ in range(count)]
         for at in range(0, count, TOGETHER):
             some = ids[at : at + TOGETHER]
-            memories = [{"id": id, "text": f"{POISON}: {id}"} | fields for id in some]
+            memories = [
+                {"id": id, "text": TEXTS[n % len(TEXTS)], "user_id": "ana"} | fields
+                for n, id in enumerate(some)
+            ]
             assert remember(memories)["counts"]["sqlite"]["failed"] == len(some)
         return ids
 
@@ -91,7 +99,7 @@ async def test_nothing_has_died(page: Page) -> None:
     await page.goto("/ui/dead-letters")
     await expect(page.get_by_text("No dead letters")).to_be_visible()
     await expect(page.get_by_role("button", name="Replay all")).to_have_count(0)
-    await look(page, "dead-letters-none")
+    await look(page)
 
 
 async def test_letter_says_what_died_of_what_where_and_when(page: Page, kill: Kill) -> None:
@@ -104,7 +112,7 @@ async def test_letter_says_what_died_of_what_where_and_when(page: Page, kill: Ki
         await expect(letter).to_contain_text(told)
     assert len(await letter.locator(".text").inner_text()) <= 240
     await letter.get_by_text("Details").click()
-    for told in ("ana", "s-7", "travel", "sea", '"er": [', "default", "925 characters"):
+    for told in ("ana", "s-7", "travel", "sea", '"er": [', "default", "907 characters"):
         await expect(letter.locator("details")).to_contain_text(told)
 
 
@@ -115,7 +123,7 @@ async def test_replay_stores_what_had_died_and_the_count_falls_while_one_looks(
     await page.goto("/ui/dead-letters")
     await expect(page.locator("#total")).to_have_text("14")
     await expect(page.locator("[data-live]")).to_have_text("Live")
-    await look(page, "dead-letters")
+    await look(page)
     mend(service)
     chosen = letters(page).nth(3)
     await chosen.get_by_role("checkbox").check()
@@ -159,13 +167,13 @@ async def test_one_cause_is_looked_at_and_replayed_alone(
 ) -> None:
     kill(3)
     store.execute_command("ACL SETUSER default -vadd")
-    job = remember([{"text": f"not for Redis {number}"} for number in range(2)])
+    job = remember([{"text": f"Ana collects stamps, {number} by now."} for number in range(2)])
     store.execute_command("ACL SETUSER default +vadd")
     assert {error["driver"] for error in job["errors"]} == {"redis"}
     [code] = {error["code"] for error in job["errors"]}
     await page.goto("/ui/dead-letters")
     await expect(page.locator(".causes tbody tr")).to_have_count(2)
-    await look(page, "dead-letters-causes")
+    await look(page, "dead-letters")
     await page.get_by_role("link", name=code).click()
     await expect(letters(page)).to_have_count(2)
     await confirm(

@@ -169,7 +169,7 @@ async def test_broken_replica_is_told_in_its_column_and_the_service_falls_back(
         await page.goto("/ui/search?query=seat&mode=semantic")
         await expect(answer_of(page, "Driver sqlite")).to_contain_text("no such table")
         await expect(answer_of(page, "The service").locator(".hit").first).to_be_visible()
-        await look(page, "search-broken-driver")
+        await look(page)
     finally:
         file.execute("ALTER TABLE away RENAME TO memories")
         file.close()

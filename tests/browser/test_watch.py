@@ -83,4 +83,4 @@ async def test_page_that_behaves_is_not_blamed(bad_page: Page, watch: Watch) -> 
 async def test_page_that_is_wider_than_a_phone_is_told(bad_page: Page) -> None:
     await show(bad_page, f"<pre>{'wide' * 200}</pre>")
     with pytest.raises(AssertionError, match="at 360"):
-        await look(bad_page, "wide")
+        await look(bad_page)

@@ -8,10 +8,8 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +18,18 @@ import pytest
 
 from memrelay import exits
 from memrelay.embedded.ports import free_port, is_free
-from memrelay.settings import SEED_NAMES
+from tests.cli import COMMAND, START_SECONDS, STOP_SECONDS, environment_in, processes_in, up_in
+from tests.rig import wait_until
 from tests.service import Service
 
-COMMAND = [sys.executable, "-m", "memrelay.cli"]
 SAMPLE = Path(__file__).parents[2] / "examples" / "conversation.ndjson"
-START_SECONDS = 60.0
-STOP_SECONDS = 60.0
 
 type Memrelay = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def _environment(directory: Path, **own: str) -> dict[str, str]:
-    """Ours without any setting, and with the user's state in ``directory``."""
-    hidden = ("MEMRELAY_", *SEED_NAMES)
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
-    return clean | {"XDG_STATE_HOME": str(directory / "state")} | own
-
-
 @pytest.fixture
 def environment(service: Service, tmp_path: Path) -> dict[str, str]:
-    return _environment(tmp_path, MEMRELAY_URL=service.url)
+    return environment_in(tmp_path, MEMRELAY_URL=service.url)
 
 
 @pytest.fixture
@@ -60,13 +49,6 @@ def memrelay(environment: Mapping[str, str], tmp_path: Path) -> Memrelay:
         )
 
     return run
-
-
-def _wait_until(reached: Callable[[], object], seconds: float = START_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, f"not reached in {seconds:g} s"
-        time.sleep(0.02)
 
 
 def _json(done: subprocess.CompletedProcess[str]) -> Any:
@@ -152,7 +134,11 @@ def test_ctrl_c_leaves_an_import_that_can_be_resumed(
     running = subprocess.Popen(
         [*COMMAND, "import", file], env=environment, stderr=subprocess.PIPE, text=True
     )
-    _wait_until(lambda: list(tmp_path.glob("state/memrelay/imports/*.json")))
+    wait_until(
+        "a bookmark",
+        lambda: bool(list(tmp_path.glob("state/memrelay/imports/*.json"))),
+        START_SECONDS,
+    )
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=30)
     assert running.returncode == exits.PARTIAL
@@ -177,7 +163,11 @@ def test_a_changed_file_is_not_resumed(
     running = subprocess.Popen(
         [*COMMAND, "import", file], env=environment, stderr=subprocess.DEVNULL
     )
-    _wait_until(lambda: list(tmp_path.glob("state/memrelay/imports/*.json")))
+    wait_until(
+        "a bookmark",
+        lambda: bool(list(tmp_path.glob("state/memrelay/imports/*.json"))),
+        START_SECONDS,
+    )
     running.kill()
     running.wait()
     _ndjson(file, user, 10)
@@ -221,136 +211,13 @@ def _read_terminal(descriptor: int) -> str:
     return shown.decode()
 
 
-def test_doctor_finds_a_whole_installation_whole(service: Service, tmp_path: Path) -> None:
-    done = _doctor(tmp_path, service.env)
-    checks = {finding["check"]: finding["status"] for finding in json.loads(done.stdout)["checks"]}
-    assert done.returncode == exits.OK, done.stdout
-    assert set(checks.values()) == {"ok"}
-    assert {"settings", "journal", "broker", "driver redis", "driver sqlite"} < checks.keys()
-    assert {"embedding local/wordllama", "embedding external", "sources"} < checks.keys()
-
-
-@pytest.mark.parametrize(
-    ("setting", "check", "status"),
-    [
-        ({"MEMRELAY_PORT": "abc"}, "settings", exits.FAILED),
-        ({"MEMRELAY_DRIVERS__REDIS__TYPE": "nope"}, "driver redis", exits.FAILED),
-        ({"MEMRELAY_JOURNAL_URL": "redis://:canary@127.0.0.1:1/0"}, "journal", exits.UNAVAILABLE),
-        ({"MEMRELAY_BROKER_URL": "redis://:canary@127.0.0.1:1/0"}, "broker", exits.UNAVAILABLE),
-        ({"MEMRELAY_BROKER_URL": "amqp://u:canary@127.0.0.1:1//"}, "broker", exits.UNAVAILABLE),
-        (
-            {"MEMRELAY_DRIVERS__REDIS__URL": "redis://:canary@127.0.0.1:1/0"},
-            "driver redis",
-            exits.UNAVAILABLE,
-        ),
-        (
-            {"MEMRELAY_SOURCES": '{"default": {"drivers": ["redis"], "embedding": "local/x"}}'},
-            "embedding local/x",
-            exits.FAILED,
-        ),
-    ],
-)
-def test_doctor_names_what_is_wrong(
-    service: Service, tmp_path: Path, setting: dict[str, str], check: str, status: int
-) -> None:
-    done = _doctor(tmp_path, service.env | setting)
-    findings = json.loads(done.stdout)["checks"]
-    (bad,) = [finding for finding in findings if finding["status"] != "ok"]
-    assert bad["check"] == check
-    assert bad["detail"]
-    assert done.returncode == status
-    assert "canary" not in done.stdout + done.stderr
-    assert done.stderr == ""
-
-
-def test_doctor_wants_a_journal_that_keeps(
-    service: Service, tmp_path: Path, redis_server_factory: Callable[..., Any]
-) -> None:
-    forgetful = redis_server_factory(appendonly=False)
-    setting = {"MEMRELAY_JOURNAL_URL": f"{forgetful.url}/0"}
-    done = subprocess.run(
-        [*COMMAND, "doctor"],
-        env=service.env | setting,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == exits.FAILED
-    assert "WRONG  journal: journal_url: the journal has appendonly no" in done.stdout
-    assert "CONFIG SET appendonly yes" in done.stdout
-
-
-def _doctor(directory: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "doctor", "--json"],
-        env=env,
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-
-
-class Up:
-    """A running ``memrelay up`` with its data in ``directory``."""
-
-    def __init__(self, directory: Path, port: int, *arguments: str) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.log = directory / "up.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*COMMAND, "up", *arguments],
-                env=_environment(directory, MEMRELAY_PORT=str(port)),
-                cwd=directory,
-                stdout=log,
-                stderr=log,
-            )
-
-    def until(self, line: str) -> None:
-        def told() -> bool:
-            assert self.process.poll() is None, self.log.read_text()
-            return line in self.log.read_text()
-
-        _wait_until(told)
-
-    def stop(self, sign: signal.Signals = signal.SIGINT) -> int:
-        self.process.send_signal(sign)
-        return self.process.wait(STOP_SECONDS)
-
-
-@contextmanager
-def _up(directory: Path, port: int, *arguments: str) -> Iterator[Up]:
-    up = Up(directory, port, *arguments)
-    try:
-        yield up
-    finally:
-        if up.process.poll() is None:
-            up.stop()
-
-
-def _processes_in(directory: Path) -> list[int]:
-    """Those that hold a file in ``directory`` open: every process of a stack inherits its lock."""
-    held = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                files = [link.readlink() for link in (process / "fd").iterdir()]
-            except OSError:
-                continue
-            if any(file.is_relative_to(directory / ".memrelay") for file in files):
-                held.append(int(process.name))
-    return held
-
-
 def test_up_answers_a_question_about_a_sample_and_keeps_it(tmp_path: Path) -> None:
     port = free_port()
-    with _up(tmp_path, port, "--sample", str(SAMPLE)) as up:
+    with up_in(tmp_path, port, "--sample", str(SAMPLE)) as up:
         up.until("search by")
         told = up.log.read_text()
-        assert f"ready: {up.url}" in told
+        assert f"ready: {up.url}/ is the dashboard" in told
+        assert "source default: in redis and sqlite, embedded by local/wordllama" in told
         assert "30 memories of" in told
         assert "taken in: stored (redis 30, sqlite 30)" in told
         _, _, answer = told.partition("asked: What does Ana prefer to eat?")
@@ -358,7 +225,7 @@ def test_up_answers_a_question_about_a_sample_and_keeps_it(tmp_path: Path) -> No
 
         second = subprocess.run(
             [*COMMAND, "up"],
-            env=_environment(tmp_path, MEMRELAY_PORT=str(free_port())),
+            env=environment_in(tmp_path, MEMRELAY_PORT=str(free_port())),
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -373,10 +240,10 @@ def test_up_answers_a_question_about_a_sample_and_keeps_it(tmp_path: Path) -> No
 
         assert up.stop(signal.SIGTERM) == exits.OK
         assert up.log.read_text().endswith("up │ stopped\n")
-    assert _processes_in(tmp_path) == []
+    assert processes_in(tmp_path) == []
     assert is_free(port)
 
-    with _up(tmp_path, port) as again:
+    with up_in(tmp_path, port) as again:
         again.until("ready: ")
         count = httpx.post(f"{again.url}/v1/memories/count", json={}).json()
         assert count["count"] == 30
@@ -385,24 +252,43 @@ def test_up_answers_a_question_about_a_sample_and_keeps_it(tmp_path: Path) -> No
 
 def test_a_killed_up_leaves_no_orphans_and_loses_nothing(tmp_path: Path) -> None:
     port = free_port()
-    with _up(tmp_path, port) as up:
+    with up_in(tmp_path, port) as up:
         up.until("ready: ")
         memory = {"memories": [{"id": "a", "text": "accepted"}]}
         assert httpx.post(f"{up.url}/v1/memories", json=memory).status_code == 202
-        assert len(_processes_in(tmp_path)) >= 4
+        assert len(processes_in(tmp_path)) >= 4
         up.process.kill()
         up.process.wait()
-        with _up(tmp_path, port) as again:
+        with up_in(tmp_path, port) as again:
             again.until("ready: ")
-            _wait_until(lambda: httpx.get(f"{again.url}/v1/memories/a").status_code == 200)
-            assert again.stop() == exits.OK
-    assert _processes_in(tmp_path) == []
+            wait_until(
+                "a",
+                lambda: httpx.get(f"{again.url}/v1/memories/a").status_code == 200,
+                START_SECONDS,
+            )
+            again.process.send_signal(signal.SIGINT)
+            again.until("stopping; once more to make it fast")
+            assert again.stop() == exits.OK  # and that was the second time
+            assert "Traceback" not in again.log.read_text()
+    assert processes_in(tmp_path) == []
+
+
+def test_up_whose_log_nobody_reads_ends_in_order(tmp_path: Path) -> None:
+    env = environment_in(tmp_path, MEMRELAY_PORT=str(free_port()))
+    command = f"{' '.join(COMMAND)} up --json | head -n 1"
+    done = subprocess.run(
+        command, shell=True, env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line).keys() == {"at", "process", "level", "text"}
+    assert "Traceback" not in done.stderr
+    wait_until("its end", lambda: processes_in(tmp_path) == [], STOP_SECONDS)
 
 
 def test_up_says_in_one_line_that_its_port_is_taken(service: Service, tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "up"],
-        env=_environment(tmp_path, MEMRELAY_PORT=str(service.port)),
+        env=environment_in(tmp_path, MEMRELAY_PORT=str(service.port)),
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -415,14 +301,14 @@ def test_up_says_in_one_line_that_its_port_is_taken(service: Service, tmp_path: 
 
 
 def test_up_stops_everything_when_one_of_its_processes_ends(tmp_path: Path) -> None:
-    with _up(tmp_path, free_port()) as up:
+    with up_in(tmp_path, free_port()) as up:
         up.until("ready: ")
         (api,) = [
             pid
-            for pid in _processes_in(tmp_path)
+            for pid in processes_in(tmp_path)
             if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"-m\0api\0")
         ]
         os.kill(api, signal.SIGKILL)
         assert up.process.wait(STOP_SECONDS) == exits.FAILED
         assert "api has ended" in up.log.read_text()
-    assert _processes_in(tmp_path) == []
+    assert processes_in(tmp_path) == []

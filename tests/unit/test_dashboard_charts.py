@@ -25,11 +25,17 @@ def test_line_goes_through_every_value_from_left_to_right() -> None:
 
 
 def test_line_is_broken_where_there_is_no_value() -> None:
-    drawn = chart([Series("a", [1, 2, None, 3, None, 4, 5], "accent", filled=True)], ["x"] * 7)
+    drawn = chart([Series("a", [1, 2, None, 3, None, 4, 5], "accent", "area")], ["x"] * 7)
     curve = drawn.curves[0]
     assert curve.line.count("M") == 2
     assert curve.area.count("Z") == 2
     assert len(curve.dots) == 1
+
+
+def test_bars_stand_on_the_floor_and_there_is_none_for_nothing() -> None:
+    bars = chart([Series("a", [5, 0, None, 10], "accent", "bars")], ["x"] * 4).curves[0].bars
+    assert bars.count("M") == bars.count("Z") == 2
+    assert all(f"{HEIGHT:g}Z" in bar for bar in bars.split(" M"))
 
 
 def test_chart_without_any_value_is_empty() -> None:

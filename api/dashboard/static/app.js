@@ -1,4 +1,4 @@
-// Times as people say them, and whether the page is live. All else is the server's.
+// Times as people say them, whether the page is live, and what is copied. All else is the server's.
 (() => {
   const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
@@ -24,6 +24,22 @@
     }
   };
 
+  const copy = async (button) => {
+    const field = document.getElementById(button.dataset.copy);
+    field.select();
+    try {
+      await navigator.clipboard.writeText(field.value);
+    } catch {
+      document.execCommand("copy"); // over plain HTTP there is no clipboard to write to
+    }
+    button.textContent = "Copied";
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+  });
+  document.querySelector(".bar [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   tell();
   setInterval(tell, 1000);
   document.addEventListener("htmx:after:swap", tell);
