@@ -29,6 +29,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'memrelay search "peanuts" --mode keyword --filter \'{"tags": "food"}\' --json',
     ),
     "get": ("memrelay get note-7", "memrelay get note-7 --json"),
+    "edit": (
+        "memrelay edit note-7 --tag travel --tag seats",
+        "memrelay edit note-7 --metadata '{\"score\": 0.9}' --unset session --if-version 1795245444809580",
+    ),
     "rm": ("memrelay rm note-7 note-8", "memrelay rm --user ana --wait"),
     "count": ("memrelay count", "memrelay count --user ana"),
     "bench": ("memrelay bench", "memrelay bench --memories 20000 --json"),
@@ -51,6 +55,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "jobs ls": ("memrelay jobs ls --status failed",),
     "jobs show": ("memrelay jobs show job_660c42705c36c_1",),
     "jobs wait": ("memrelay jobs wait job_660c42705c36c_1 --timeout 300",),
+    "jobs cancel": (
+        "memrelay jobs cancel job_660c42705c36c_1",
+        "memrelay jobs cancel --source archive --status accepted",
+    ),
     "dlq ls": ("memrelay dlq ls --driver weaviate",),
     "dlq replay": ("memrelay dlq replay --code dimension", "memrelay dlq replay --all"),
     "dlq rm": ("memrelay dlq rm --id note-7",),

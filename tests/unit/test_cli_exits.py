@@ -32,6 +32,8 @@ MORE = {
     "rm": ["an-id"],
     "dlq replay": ["--all"],
     "dlq rm": ["--all"],
+    "edit": ["--text", "a"],
+    "jobs cancel": ["--all"],
     "reembed": ["--model", "openai/m"],
     "import": ["--quiet"],
 }
