@@ -15,7 +15,7 @@ PYTHON = $(or \
 	$(lastword $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.12*/bin/python3.12))), \
 	$(error Python 3.12 is needed: no python3.12 on PATH and none in pyenv))
 
-.PHONY: venv run test check bench chaos lock clean
+.PHONY: venv run test check bench chaos screenshots lock clean
 
 venv: .venv/.stamp
 
@@ -51,6 +51,10 @@ CHAOS ?=
 # CHAOS: more arguments, see --help. What it finds ends with exit status 1 and keeps its directory.
 chaos: venv
 	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) --broker $(BROKER) $(CHAOS)
+
+# Of every page of the dashboard, into docs/images/.
+screenshots: venv
+	SCREENSHOTS=1 $(BIN)/pytest tests/browser
 
 # Hashes, but no index addresses: the lock must serve wherever the packages come from.
 lock: venv

@@ -12,6 +12,9 @@ import uvicorn
 import uvloop
 
 from api.app import create, open_state
+from api.feeds import Feeds
+from backends.journal import Journal
+from backends.journal.apikeys import locked
 from backends.process import run_process
 from memrelay.errors import ConfigError
 from memrelay.settings import Settings, load_settings
@@ -38,17 +41,49 @@ def bind(settings: Settings) -> socket.socket:
     return listening
 
 
-def check_exposure(settings: Settings) -> None:
+async def check_exposure(settings: Settings) -> None:
     """Without API keys only loopback may be served, unless the operator says that it is fenced in."""
-    if settings.host not in LOOPBACK and os.environ.get("MEMRELAY_INSECURE_OPEN") != "1":
+    fenced = settings.host in LOOPBACK or os.environ.get("MEMRELAY_INSECURE_OPEN") == "1"
+    if fenced or settings.admin_key is not None:
+        return
+    journal = Journal(settings.journal_url)
+    try:
+        keyed = await locked(journal)
+    finally:
+        await journal.close()
+    if not keyed:
         raise ConfigError(
-            f"host {settings.host} would serve everybody, and no API key is configured: keep "
-            "127.0.0.1, or set MEMRELAY_INSECURE_OPEN=1 where only trusted peers reach it"
+            f"host {settings.host} would serve everybody, and there is no API key: make one "
+            "(memrelay keys create --scope admin), keep 127.0.0.1, or set MEMRELAY_INSECURE_OPEN=1 "
+            "where only trusted peers reach it"
         )
 
 
+def greeting(settings: Settings, *, keyed: bool) -> str:
+    """What is said at the start: where we listen, and to whom."""
+    if keyed:
+        to_whom = "API keys are asked for"
+    elif settings.host in LOOPBACK:
+        to_whom = "no API key: loopback only"
+    else:
+        to_whom = "no API key: OPEN TO EVERYBODY who reaches it, as MEMRELAY_INSECURE_OPEN says"
+    return f"accepting on http://{settings.host}:{settings.port} ({to_whom})"
+
+
+class Server(uvicorn.Server):
+    """Ends what would never end by itself, before it waits for what is under way."""
+
+    def __init__(self, config: uvicorn.Config, feeds: Feeds) -> None:
+        super().__init__(config)
+        self._feeds = feeds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._feeds.close()
+        await super().shutdown(sockets)
+
+
 async def serve(settings: Settings) -> None:
-    check_exposure(settings)
+    await check_exposure(settings)
     listening = bind(settings)
     async with open_state(settings) as state:
         config = uvicorn.Config(
@@ -59,13 +94,11 @@ async def serve(settings: Settings) -> None:
             server_header=False,
             proxy_headers=False,
         )
-        logging.getLogger("memrelay.api").info(
-            "accepting on http://%s:%d (no API key: loopback only)", settings.host, settings.port
-        )
+        logging.getLogger("memrelay.api").info(greeting(settings, keyed=state.keyring.locked))
         gc.collect()
         gc.freeze()  # what is loaded now stays: only requests are worth looking through
         gc.set_threshold(GC_THRESHOLD)
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await Server(config, state.feeds).serve(sockets=[listening])
 
 
 def main() -> int:

@@ -33,19 +33,19 @@ async def read_json(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def parse_json(body: bytes) -> Any:
-    """The value of a JSON text; 400 for what is not strict JSON in UTF-8."""
+def parse_json(body: bytes, what: str = "The body") -> Any:
+    """The value of a JSON text; 400 for what is not strict JSON in UTF-8, which begins with ``what``."""
     try:
         return _decoder.decode(body.decode())
     except UnicodeDecodeError:
-        raise Problem(400, "not_utf8", "The body is not UTF-8.") from None
+        raise Problem(400, "not_utf8", f"{what} is not UTF-8.") from None
     except RecursionError:
-        raise Problem(400, "too_deep", "The body is nested too deeply.") from None
+        raise Problem(400, "too_deep", f"{what} is nested too deeply.") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise Problem(400, "not_json", f"The body is not JSON: {error.msg} at {where}.") from None
+        raise Problem(400, "not_json", f"{what} is not JSON: {error.msg} at {where}.") from None
     except ValueError as error:
-        raise Problem(400, "not_json", f"The body is not JSON: {error}.") from None
+        raise Problem(400, "not_json", f"{what} is not JSON: {error}.") from None
 
 
 async def read_model[M: BaseModel](request: Request, model: type[M], limit: int) -> M:

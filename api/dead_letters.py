@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from dataclasses import dataclass
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api.body import parse_json, read_json, validate
+from api.cursor import version_of
 from api.direct import Direct
 from api.models import DeadLettersIn, ResumeIn
 from api.openapi import body_of
@@ -18,13 +19,23 @@ from api.state import State, namespace_of, state_of
 from api.views import dead_letter_view
 from backends.journal import dead
 from backends.journal.alarms import alarms, resume
-from backends.journal.dead import AT_ONCE, Selection
+from backends.journal.dead import AT_ONCE, DeadLetter, Selection
 from backends.journal.usage import clock
+from memrelay.jobs import JobId
 
 router = APIRouter(prefix="/v1", route_class=Direct)
 MAX_LIMIT = 100
 MOST_SLICES = 20
 """Slices of 512 that one request acts on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How many dead letters a request acted on, whether there may be more, and the jobs of a replay."""
+
+    count: int
+    more: bool
+    jobs: Sequence[JobId] = ()
 
 
 @router.get("/dead-letters")
@@ -44,27 +55,28 @@ async def get_dead_letters(
     state, namespace = state_of(request), namespace_of(request)
     if not 1 <= limit <= MAX_LIMIT:
         raise invalid([("/limit", f"1 to {MAX_LIMIT}")])
-    below = None if cursor is None else _version(cursor)
     where = Selection(code=code, driver=driver, source=source)
-    page: list[dead.DeadLetter] = []
-    async with aclosing(dead.dead_letters(state.journal, namespace, where, below=below)) as found:
-        async for letter in found:
-            page.append(letter)
-            if len(page) == limit:
-                break
+    page = await page_of(state, namespace, where, below=version_of(cursor), limit=limit)
     view = {
         "causes": await dead.by_cause(state.journal, namespace),
-        "alarms": await alarms(state.journal),
+        "alarms": await state.alarms(namespace),
         "dead_letters": [dead_letter_view(letter) for letter in page],
         "cursor": str(page[-1].version) if len(page) == limit else None,
     }
     return Response(msgspec.json.encode(view), media_type="application/json")
 
 
-def _version(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 16):
-        raise invalid([("/cursor", "not one of ours")])
-    return int(cursor)
+async def page_of(
+    state: State, namespace: str, where: Selection, *, below: int | None, limit: int
+) -> list[DeadLetter]:
+    """The first ``limit`` that ``where`` selects below the version ``below``; fewer only at the end."""
+    page: list[DeadLetter] = []
+    async with aclosing(dead.dead_letters(state.journal, namespace, where, below=below)) as found:
+        async for letter in found:
+            page.append(letter)
+            if len(page) == limit:
+                break
+    return page
 
 
 @router.post("/dead-letters/replay", status_code=202, openapi_extra=body_of(DeadLettersIn))
@@ -74,34 +86,43 @@ async def replay_dead_letters(request: Request) -> Response:
     ``more``: there are further ones, repeat the request.
     """
     state, namespace = state_of(request), namespace_of(request)
-    where = await _selected(request, state)
-    jobs: list[dict[str, Any]] = []
+    done = await replay(state, namespace, await _selected(request, state))
+    jobs = [{"id": str(job), "status": "accepted", "total": job.count} for job in done.jobs]
+    view = {"replayed": done.count, "jobs": jobs, "more": done.more}
+    return Response(msgspec.json.encode(view), 202, media_type="application/json")
+
+
+async def replay(state: State, namespace: str, where: Selection) -> Done:
+    """Put what ``where`` selects on its road again, as much as one request acts on."""
+    jobs: list[JobId] = []
 
     async def act() -> int:
         replayed = await dead.replay(state.journal, namespace, where, limit=AT_ONCE)
         for queue, envelope in replayed.envelopes:
             state.announcer.announce(queue, envelope)
         if replayed.job is not None:
-            jobs.append(
-                {"id": str(replayed.job), "status": "accepted", "total": replayed.job.count}
-            )
+            jobs.append(replayed.job)
         return replayed.count
 
     count, more = await _in_slices(act)
-    view = {"replayed": count, "jobs": jobs, "more": more}
-    return Response(msgspec.json.encode(view), 202, media_type="application/json")
+    return Done(count, more, jobs)
 
 
 @router.post("/dead-letters/delete", openapi_extra=body_of(DeadLettersIn))
 async def delete_dead_letters(request: Request) -> Response:
     """Give dead letters up for good. ``more``: there are further ones, repeat the request."""
     state, namespace = state_of(request), namespace_of(request)
-    where = await _selected(request, state)
+    done = await delete(state, namespace, await _selected(request, state))
+    view = {"deleted": done.count, "more": done.more}
+    return Response(msgspec.json.encode(view), media_type="application/json")
+
+
+async def delete(state: State, namespace: str, where: Selection) -> Done:
+    """Give up what ``where`` selects for good, as much as one request acts on."""
     count, more = await _in_slices(
         lambda: dead.delete(state.journal, namespace, where, limit=AT_ONCE)
     )
-    view = {"deleted": count, "more": more}
-    return Response(msgspec.json.encode(view), media_type="application/json")
+    return Done(count, more)
 
 
 @router.post("/dead-letters/resume", openapi_extra=body_of(ResumeIn))

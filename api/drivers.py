@@ -17,7 +17,6 @@ from api.problems import Problem, not_found
 from api.state import State, namespace_of, state_of
 from api.views import pass_view
 from backends.journal import Journal
-from backends.journal.alarms import alarms
 from backends.journal.members import LastWhole, Members, NotAMember, join, members, retire
 from backends.journal.pending import oldest
 from backends.journal.pulse import pulse
@@ -34,6 +33,7 @@ from backends.journal.sync import (
     states,
 )
 from backends.journal.usage import clock
+from backends.sources import Source
 from backends.store import Store
 from memrelay.errors import MemrelayError
 
@@ -48,13 +48,18 @@ async def get_drivers(request: Request) -> Response:
     ``backlog`` are memories that it has not applied, of which the oldest was accepted
     ``oldest_seconds`` ago. ``breaker`` is that of the process which answers.
     """
-    state, namespace = state_of(request), namespace_of(request)
+    view = await driver_views(state_of(request), namespace_of(request))
+    return Response(msgspec.json.encode({"drivers": view}), media_type="application/json")
+
+
+async def driver_views(state: State, namespace: str) -> list[dict[str, Any]]:
+    """What ``GET /v1/drivers`` says of each."""
     stores = state.sources.stores
     names = list(stores)
     belonging = await members(state.journal, state.sources.by_name)
     parts = [part(source, name) for source, row in belonging.items() for name in row.states]
     known = await states(state.journal, [*names, *parts])
-    told = await alarms(state.journal)
+    told = await state.alarms(namespace)
     first = await oldest(state.journal, names)
     now = await clock(state.journal)
     reached = await asyncio.gather(*(_answers(store) for store in stores.values()))
@@ -64,7 +69,7 @@ async def get_drivers(request: Request) -> Response:
         row = _view(state, namespace, name, known[name], answers=answers)
         row["members"] = _memberships(state, namespace, name, belonging, known)
         view.append(row | {"oldest_seconds": age, "alarm": told.get(name)})
-    return Response(msgspec.json.encode({"drivers": view}), media_type="application/json")
+    return view
 
 
 def _view(
@@ -128,15 +133,21 @@ async def sync_driver(request: Request, name: str) -> Response:
     state = _known(request, name)
     raw = await read_json(request, state.settings.body_limit)
     body = validate(SyncIn, parse_json(raw or b"{}"))
-    known = (await states(state.journal, [name]))[name]
-    await release(state.journal, name)
-    started = known.last is None or known.last.ended_at is not None
-    it = known.last
-    if it is None or started:
-        it = await _asked(state, name, known, full=body.full)
-        await save(state.journal, name, it)
+    started, it = await ask_sync(state, name, full=body.full)
     view = {"name": name, "started": started, "sync": pass_view(it, namespace_of(request))}
     return Response(msgspec.json.encode(view), 202, media_type="application/json")
+
+
+async def ask_sync(state: State, name: str, *, full: bool) -> tuple[bool, Pass]:
+    """Whether a pass was begun, and the one that is under way now. 404 for an unknown driver."""
+    known_driver(state, name)
+    known = (await states(state.journal, [name]))[name]
+    await release(state.journal, name)
+    if known.last is not None and known.last.ended_at is None:
+        return False, known.last
+    it = await _asked(state, name, known, full=full)
+    await save(state.journal, name, it)
+    return True, it
 
 
 async def _asked(state: State, name: str, known: DriverState, *, full: bool) -> Pass:
@@ -168,10 +179,16 @@ async def detach_driver(request: Request, name: str) -> Response:
     """Take a driver out: it does not serve, and writes do not wait for it, until ``sync`` is asked for it."""
     state = _known(request, name)
     validate(NothingIn, parse_json(await read_json(request, state.settings.body_limit) or b"{}"))
-    changed = await detach(state.journal, name, held=True)
+    changed = await take_out(state, name)
     after = await _state(state.journal, name)
     view = {"name": name, "state": after, "changed": changed}
     return Response(msgspec.json.encode(view), 202, media_type="application/json")
+
+
+async def take_out(state: State, name: str) -> bool:
+    """False if it was out already."""
+    known_driver(state, name)
+    return await detach(state.journal, name, held=True)
 
 
 @router.post("/drivers/{name}/retire", openapi_extra=body_of(RetireIn))
@@ -181,6 +198,13 @@ async def retire_driver(request: Request, name: str) -> Response:
     state = state_of(request)
     raw = await read_json(request, state.settings.body_limit)
     source = state.source(validate(RetireIn, parse_json(raw or b"{}")).source)
+    changed = await let_go(state, source, name)
+    view = {"name": name, "source": source.name, "state": "retired", "changed": changed}
+    return Response(msgspec.json.encode(view), media_type="application/json")
+
+
+async def let_go(state: State, source: Source, name: str) -> bool:
+    """False if the source had let it go already."""
     try:
         changed = await retire(state.journal, source.name, name)
     except NotAMember:
@@ -188,8 +212,7 @@ async def retire_driver(request: Request, name: str) -> Response:
     except LastWhole as error:
         raise Problem(409, error.code, f"{error}.".capitalize()) from None
     await state.sources.look(state.journal)
-    view = {"name": name, "source": source.name, "state": "retired", "changed": changed}
-    return Response(msgspec.json.encode(view), media_type="application/json")
+    return changed
 
 
 @router.post("/drivers/{name}/join", status_code=202, openapi_extra=body_of(JoinIn))
@@ -200,15 +223,22 @@ async def join_driver(request: Request, name: str) -> Response:
     raw = await read_json(request, state.settings.body_limit)
     body = validate(JoinIn, parse_json(raw or b"{}"))
     source = state.source(body.source)
+    changed = await let_in(state, source, name, empty=body.empty)
+    after = await _state(state.journal, part(source.name, name))
+    view = {"name": name, "source": source.name, "state": after or "whole", "changed": changed}
+    return Response(msgspec.json.encode(view), 202, media_type="application/json")
+
+
+async def let_in(state: State, source: Source, name: str, *, empty: bool) -> bool:
+    """False if it was a member already."""
+    known_driver(state, name)
     if (reason := source.refuses(state.sources.stores[name])) is not None:
         raise Problem(409, "does_not_fit", reason)
     if (reason := (await pulse(state.journal)).refuses) is not None:
         raise Problem(409, "earlier_release", reason)
-    changed = await join(state.journal, source.name, name, empty=body.empty)
+    changed = await join(state.journal, source.name, name, empty=empty)
     await state.sources.look(state.journal)
-    after = await _state(state.journal, part(source.name, name))
-    view = {"name": name, "source": source.name, "state": after or "whole", "changed": changed}
-    return Response(msgspec.json.encode(view), 202, media_type="application/json")
+    return changed
 
 
 async def _state(journal: Journal, name: str) -> str:
@@ -217,6 +247,11 @@ async def _state(journal: Journal, name: str) -> str:
 
 def _known(request: Request, name: str) -> State:
     state = state_of(request)
+    known_driver(state, name)
+    return state
+
+
+def known_driver(state: State, name: str) -> None:
+    """404 for one that is not in the settings."""
     if name not in state.sources.stores:
         raise not_found()
-    return state

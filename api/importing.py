@@ -12,13 +12,15 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
+from api.auth import grant_of
 from api.commit import Entry
 from api.direct import Direct
+from api.keyring import Grant
 from api.models import MemoryIn
 from api.openapi import ndjson_of
 from api.problems import Problem, invalid, of
 from api.reading import LINE_BYTES, Line
-from api.state import State, namespace_of, state_of
+from api.state import State, state_of
 from backends.journal.jobs import IMPORT_PREFIX, add_to_import
 from backends.sources import Source
 from memrelay.errors import MemrelayError
@@ -64,7 +66,7 @@ async def import_memories(
         if not 1 <= line <= MAX_LINE:
             raise invalid([(f"/{name}", f"1 to {MAX_LINE}")])
     check_kind(request)
-    run = Import(state, state.source(source), namespace_of(request), key)
+    run = Import(state, state.source(source), grant_of(request), key)
     lines = numbered(decoded(request), first=first_line)
     return Ndjson(run.results(lines, from_line))
 
@@ -92,10 +94,11 @@ class Ndjson(Response):
 class Import:
     """One import. Reading goes on while results wait to be read, up to ``UNREAD_BYTES`` of them."""
 
-    def __init__(self, state: State, source: Source, namespace: str, key: str) -> None:
+    def __init__(self, state: State, source: Source, grant: Grant, key: str) -> None:
         self._state = state
         self._source = source
-        self._namespace = namespace
+        self._grant = grant
+        self._namespace = namespace = grant.namespace
         self._key = key
         digest = hashlib.blake2b(f"{namespace}\0{source.name}\0{key}".encode(), digest_size=12)
         self.job_id = IMPORT_PREFIX + digest.hexdigest()
@@ -164,6 +167,7 @@ class Import:
             self._slots.release()
 
     async def _commit(self, writes: Sequence[bytes]) -> int:
+        await self._state.keyring.check(self._grant)
         entered = await self._state.commit.enter(
             Entry(
                 namespace=self._namespace,

@@ -211,6 +211,4 @@ def _not_stored_yet() -> Problem:
 
 def _left(job: Job) -> set[str]:
     """The drivers that have not ended it."""
-    return {
-        name for name, it in job.counts.items() if it.stored + it.failed + it.needs_sync != it.total
-    }
+    return {name for name, counts in job.counts.items() if not counts.ended}

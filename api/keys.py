@@ -115,6 +115,8 @@ def drops_of(place: Keyed, keys: list[str]) -> Writes:
 def check_stored(taken: Taken) -> None:
     """422 with the cause if the primary, or the model before it, refused a value for good."""
     job = taken.job
+    if job is not None and job.counts[job.primary].canceled:
+        raise Problem(409, "canceled", "It was canceled before it was stored.")
     if job is not None and job.counts[job.primary].failed:
         cause = next((error for error in job.errors if error.driver == job.primary), None)
         code = cause.code if cause else "refused"

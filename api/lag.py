@@ -20,6 +20,8 @@ BRIEF_SECONDS = 0.1
 """How long a look may take while the journal hangs: the searches go on without it."""
 
 WATCH_SECONDS = 1.0
+WATCHED = 32
+"""Namespaces that are looked at without being asked for: those of the last searches and reads."""
 
 Place = tuple[str, str, str]
 """Namespace, source and driver."""
@@ -28,14 +30,17 @@ Place = tuple[str, str, str]
 class Lag:
     """One look at the journal after each answer of a driver. Of one process.
 
-    So that it is known what was so when the journal went, the drivers of ``namespace`` are looked at every
-    second besides, and so is who they are; and the journal tells of every delete when it takes it in.
+    So that it is known what was so when the journal went, the drivers of ``home`` and of the namespaces that
+    were read last are looked at every second besides, and so is who they are; and the journal tells of every
+    delete when it takes it in.
     """
 
-    def __init__(self, journal: Journal, sources: Sources, namespace: str) -> None:
+    def __init__(self, journal: Journal, sources: Sources, home: str) -> None:
         self._journal = journal
         self._sources = sources
-        self._namespace = namespace
+        self._home = home
+        self._others: dict[str, None] = {}
+        """Watched as well, the one that was read last at the end."""
         self._id = uuid4().hex
         self._said = ""
         self._settled: dict[tuple[str, str], set[str]] = {}
@@ -58,7 +63,7 @@ class Lag:
             await self._learn()
             for place in self._places():
                 with contextlib.suppress(MemrelayError):
-                    await self.look(place, (), seconds=2 * LOOK_SECONDS)
+                    await self._look(place, (), seconds=2 * LOOK_SECONDS)
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _learn(self) -> None:
@@ -77,10 +82,23 @@ class Lag:
 
     def _places(self) -> list[Place]:
         return [
-            (self._namespace, source.name, store.name)
+            (namespace, source.name, store.name)
+            for namespace in (self._home, *self._others)
             for source in self._sources.by_name.values()
             for store in source.stores
         ]
+
+    def _watch_also(self, namespace: str) -> None:
+        """Of one that is watched no more nothing is known: it could miss a delete."""
+        if namespace == self._home:
+            return
+        self._others.pop(namespace, None)
+        self._others[namespace] = None
+        if len(self._others) > WATCHED:
+            gone = next(iter(self._others))
+            del self._others[gone]
+            for source in self._sources.by_name:
+                self._settled.pop((gone, source), None)
 
     async def _hear(self) -> None:
         async for told in self._journal.listen(DELETES):
@@ -93,6 +111,10 @@ class Lag:
         Raises ``Unavailable`` if the driver may not serve: it is detached, or the journal cannot say
         what it has not deleted yet and there was something when it last could, or it never could.
         """
+        self._watch_also(place[0])
+        return await self._look(place, ids, seconds=seconds)
+
+    async def _look(self, place: Place, ids: Sequence[str], *, seconds: float) -> Hidden | None:
         settled = self._settled.setdefault(place[:2], set())
         bound = min(BRIEF_SECONDS if self._hangs else LOOK_SECONDS, seconds / 2)
         try:

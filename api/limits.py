@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import msgspec
 from fastapi import APIRouter, Request, Response
 
@@ -11,7 +13,7 @@ from api.deleting import FILTER_BYTES
 from api.direct import Direct
 from api.state import namespace_of, state_of
 from backends.journal import dead
-from backends.journal.usage import usage
+from backends.journal.usage import consumed, usage
 from memrelay.filters import MAX_DEPTH, MAX_NODES, MAX_VALUES
 from memrelay.jobs import MAX_COUNT
 
@@ -70,13 +72,18 @@ async def get_limits(request: Request) -> Response:
 
 @router.get("/usage")
 async def get_usage(request: Request) -> Response:
-    """What of the namespace waits to be stored, and what was given up."""
+    """What of the namespace waits to be stored, what was given up, and what it has used since the beginning.
+
+    ``total`` counts what was accepted, deletes aside; ``embedding_tokens`` are estimated, three bytes each.
+    """
     state, namespace = state_of(request), namespace_of(request)
     waiting = await usage(state.journal, namespace)
+    total = await consumed(state.journal, namespace)
     causes = await dead.by_cause(state.journal, namespace)
     view = {
         "namespace": namespace,
         "waiting": {"memories": waiting.memories, "bytes": waiting.bytes},
         "dead_letters": sum(causes.values()),
+        "total": asdict(total),
     }
     return Response(msgspec.json.encode(view), media_type="application/json")

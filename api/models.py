@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from memrelay.apikeys import MAX_NAME, SCOPES, KeyScope
 from memrelay.errors import InvalidInput
 from memrelay.jobs import MAX_COUNT
 from memrelay.times import parse_time
@@ -114,6 +115,7 @@ Vector = Annotated[
 ]
 QueryText = Annotated[str, AfterValidator(_text)]
 SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Mode = Literal["semantic", "keyword", "hybrid"]
 
 
@@ -234,6 +236,32 @@ class DeadLettersIn(Strict):
         return self
 
 
+class CancelIn(Strict):
+    """``POST /v1/jobs/cancel``. Which jobs: everything given must hold; ``all`` only alone."""
+
+    ids: Annotated[list[Identifier], Field(min_length=1, max_length=100)] | None = None
+    status: Literal["accepted", "processing"] | None = None
+    """Of ``processing`` what no worker has begun with."""
+    source: SourceName | None = None
+    before: Time | None = None
+    """Accepted before that, RFC 3339; ``after``: then or later."""
+    after: Time | None = None
+    all: bool = False
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"status": "accepted", "source": "default"}, {"ids": ["job_1_1"]}]
+        }
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> CancelIn:
+        given = (self.ids, self.status, self.source, self.before, self.after)
+        if self.all == any(value is not None for value in given):
+            raise InvalidInput("say which, or all alone", pointer="/all")
+        return self
+
+
 class ResumeIn(Strict):
     """``POST /v1/dead-letters/resume``."""
 
@@ -272,6 +300,23 @@ class JoinIn(Strict):
     """Remove what it has of the source first, wherever that came from."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"source": "default"}]})
+
+
+class KeyIn(Strict):
+    """``POST /v1/keys``."""
+
+    scopes: Annotated[list[KeyScope], Field(min_length=1, max_length=len(SCOPES))]
+    """``admin`` includes the others; ``write`` does not include ``read``."""
+    name: Annotated[str, Field(max_length=MAX_NAME), AfterValidator(identifier)] = ""
+    """What it is for, so that people know it again."""
+    expires_at: Time | None = None
+    """From when on it is good no more; never if left out."""
+    namespace: Namespace | None = None
+    """The caller's own if left out. Others need an admin key of the installation's own namespace."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"scopes": ["read", "write"], "name": "chat agent"}]}
+    )
 
 
 class NothingIn(Strict):

@@ -18,10 +18,13 @@ from memrelay.filters import escape_pointer
 
 log = logging.getLogger("memrelay.api")
 MEDIA_TYPE = "application/problem+json"
+LOGIN = "/ui/login"
 MAX_ERRORS = 20
 MAX_POINTER = 256
 TITLES = {
     400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     409: "Conflict",
@@ -48,6 +51,7 @@ class Problem(Exception):
         *,
         errors: Sequence[tuple[str, str]] = (),
         retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -55,6 +59,7 @@ class Problem(Exception):
         self.detail = detail
         self.errors = [(_sane(pointer), text) for pointer, text in errors]
         self.retry_after = retry_after
+        self.headers = headers or {}
 
     def response(self, request_id: str) -> Response:
         body: dict[str, Any] = {
@@ -67,7 +72,7 @@ class Problem(Exception):
         }
         if self.errors:
             body["errors"] = [{"pointer": p, "detail": detail} for p, detail in self.errors]
-        headers = {}
+        headers = dict(self.headers)
         if self.retry_after is not None:
             headers["Retry-After"] = str(max(1, round(self.retry_after)))
         return Response(
@@ -78,6 +83,13 @@ class Problem(Exception):
 def not_found() -> Problem:
     """One answer for what is absent and for what belongs to another namespace."""
     return Problem(404, "not_found", "There is no such object.")
+
+
+def refused(detail: str, *, shown: bool = True, login: bool = False) -> Problem:
+    """For a caller without a good API key. ``shown``: one came along; ``login``: a page may ask for one."""
+    challenge = 'Bearer realm="memrelay"' + (', error="invalid_token"' if shown else "")
+    headers = {"WWW-Authenticate": challenge} | ({"HX-Redirect": LOGIN} if login else {})
+    return Problem(401, "unauthorized", detail, headers=headers)
 
 
 def invalid(errors: Sequence[tuple[str, str]]) -> Problem:

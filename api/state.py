@@ -9,12 +9,16 @@ from fastapi import Request
 
 from api.announce import Announcer
 from api.aside import Aside
+from api.auth import grant_of
 from api.commit import Commits
+from api.feeds import Feeds
+from api.keyring import Keyring
 from api.lag import Lag
 from api.mcp import Endpoint
 from api.problems import unknown_source
 from api.waiters import Waiters
 from backends.journal import Journal
+from backends.journal.alarms import alarms
 from backends.sources import Source, Sources
 from memrelay.errors import ConfigError, Permanent, Unavailable
 from memrelay.settings import Settings
@@ -27,7 +31,7 @@ class Moved(Permanent):
 
 
 NAMESPACE = "default"
-"""The namespace of requests while no API key is configured, unless the setting says another."""
+"""The namespace of requests while there is no API key, unless the setting says another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class State:
     lag: Lag
     aside: Aside
     mcp: Endpoint
+    keyring: Keyring
+    feeds: Feeds
 
     async def read[T](self, name: str, ask: Callable[[Source], Awaitable[T]]) -> T:
         """What ``ask`` finds in a source as it is; once more, if it has moved to another space meanwhile."""
@@ -62,6 +68,13 @@ class State:
         except ConfigError as error:
             raise Unavailable(str(error), code="config") from None
 
+    async def alarms(self, namespace: str) -> dict[str, str]:
+        """By stage, why its refusals are held back. Tenants hear nothing of each other's memories."""
+        found = await alarms(self.journal)
+        if namespace == self.settings.namespace:
+            return found
+        return dict.fromkeys(found, "most of what it is given is refused")
+
     def source(self, name: str) -> Source:
         """The source, or 422 that names the field."""
         source = self.sources.named(name)
@@ -78,4 +91,4 @@ def state_of(request: Request) -> State:
 
 def namespace_of(request: Request) -> str:
     """The tenant of a request; follows from its credentials, never from its body."""
-    return state_of(request).settings.namespace
+    return grant_of(request).namespace

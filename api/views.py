@@ -28,6 +28,7 @@ def job_view(job: Job) -> dict[str, Any]:
                 "stored": c.stored,
                 "failed": c.failed,
                 "needs_sync": c.needs_sync,
+                "canceled": c.canceled,
             }
             for driver, c in job.counts.items()
         },
@@ -42,9 +43,24 @@ def job_view(job: Job) -> dict[str, Any]:
             for failure in job.errors
         ],
         "accepted_at": format_time(job.accepted_at),
-        "ended_at": None if job.ended_at is None else format_time(job.ended_at),
+        "ended_at": _time(job.ended_at),
+        "timings": {
+            "started_at": _time(job.started_at),
+            "drivers": {
+                driver: {
+                    "began_at": _time(course.began_at),
+                    "last_at": _time(course.last_at),
+                    "retries": course.retries,
+                }
+                for driver, course in job.courses.items()
+            },
+        },
     }
     return view
+
+
+def _time(microseconds: int | None) -> str | None:
+    return None if microseconds is None else format_time(microseconds)
 
 
 def memory_view(memory: Memory, include: Collection[str] = ("text", "metadata")) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -22,6 +24,14 @@ def run_process(name: str, work: Callable[[], None]) -> int:
     try:
         work()
     except MemrelayError as error:
-        print(f"memrelay {name}: {error}", file=sys.stderr)  # noqa: T201 - the process's last word
-        return exits.UNAVAILABLE if isinstance(error, Unavailable) else exits.FAILED
+        status = exits.UNAVAILABLE if isinstance(error, Unavailable) else exits.FAILED
+        print(_last_word(name, error, status), file=sys.stderr)  # noqa: T201
+        return status
     return exits.OK
+
+
+def _last_word(name: str, error: MemrelayError, status: int) -> str:
+    """For a program where the command line was asked for JSON, else for people."""
+    if os.environ.get(exits.ERRORS) == "json":
+        return json.dumps({"error": {"code": error.code, "detail": str(error), "status": status}})
+    return f"memrelay {name}: {error}"

@@ -18,6 +18,7 @@ import msgspec
 
 from backends.journal import Journal
 from backends.journal.accounts import Account, accounts
+from backends.journal.cancel import canceled
 from backends.journal.dead import Selection, dead_letters
 from backends.journal.sync import lowest_open, places
 from backends.journal.tombstones import forgotten
@@ -108,6 +109,7 @@ async def _statement(
         ),
         ledger=None if ledger is None else read_ledger(ledger, namespace),
         dead=dead,
+        canceled=await canceled(journal, namespace, source.name),
     )
     return Statement(
         namespace=namespace,

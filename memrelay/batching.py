@@ -16,7 +16,8 @@ class Draft:
     A slice is (offset of its first memory, number of memories); a long one runs on into the drafts
     that follow. ``drops`` are (offset, id) of its deletes, ``scoped`` the filter of a delete by filter,
     which is a draft of its own. ``noted`` are (offset, id) of the writes whose version is noted as the
-    last accepted one of that id.
+    last accepted one of that id. ``vectors`` (encoded, by offset) came along, and hold as long as its
+    source is in the ``space``.
     """
 
     writes: list[bytes] = field(default_factory=list)
@@ -25,6 +26,8 @@ class Draft:
     drops: list[tuple[int, str]] = field(default_factory=list)
     scoped: str = ""
     noted: list[tuple[int, str]] = field(default_factory=list)
+    vectors: bytes = b""
+    space: str = ""
 
     def has_room(self, write: bytes) -> bool:
         return not self.writes or (

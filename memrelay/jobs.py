@@ -87,18 +87,40 @@ class MemoryFailure:
 class DriverCounts:
     """Of one job and driver. ``stored`` counts what is there at its version or a newer one.
 
-    ``needs_sync``: the driver was detached, reconcile brings it these.
+    ``needs_sync``: the driver was detached, reconcile brings it these. ``canceled``: not stored, on demand.
     """
 
     total: int
     stored: int
     failed: int
     needs_sync: int = 0
+    canceled: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Every memory has an outcome."""
+        return self.stored + self.failed + self.needs_sync + self.canceled == self.total
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How one driver got on with a job. Times in microseconds, None where it did not work on it.
+
+    ``began_at``: with the first of its memories that have an outcome there; ``last_at``: when it was done
+    with the latest. ``retries``: how often its share of an envelope was taken up again.
+    """
+
+    began_at: int | None
+    last_at: int | None
+    retries: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the caller holds. Times in microseconds; ``ended_at`` is None until its last stage ended."""
+    """What the caller holds. Times in microseconds; ``ended_at`` is None until its last stage ended.
+
+    ``started_at``: when a worker took up the first of it. ``courses`` by driver.
+    """
 
     id: str
     status: JobStatus
@@ -109,7 +131,9 @@ class Job:
     counts: Mapping[str, DriverCounts]
     errors: Sequence[MemoryFailure] = field(default_factory=tuple)
     accepted_at: int
+    started_at: int | None = None
     ended_at: int | None
+    courses: Mapping[str, Course] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -118,5 +142,4 @@ class Job:
     @property
     def primary_settled(self) -> bool:
         """The primary has an outcome for every memory: it holds them, or the job says why not."""
-        counts = self.counts[self.primary]
-        return counts.stored + counts.failed + counts.needs_sync == counts.total
+        return self.counts[self.primary].ended

@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -135,7 +136,11 @@ class Settings(BaseSettings):
     body_limit: int = Field(default=8 * 2**20, ge=1024)
     """Bytes of a request's body."""
     namespace: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    """Namespace of requests while no API key is configured."""
+    """The installation's own namespace: that of requests while there is no API key. Once there is one, what
+    concerns all namespaces (drivers, metrics, keys of others) needs a key of this one."""
+    admin_key: SecretStr | None = Field(default=None, min_length=32)
+    """A key that may do everything in ``namespace`` and make keys for others, 32 random characters at least.
+    With it keys are asked for from the start. Not needed: ``memrelay keys create`` makes the first key."""
     worker_concurrency: int = Field(default=2, ge=1)
     """Processes of one ``memrelay worker`` for the bulk lane, for what is stored later, and for upkeep."""
     interactive_concurrency: int = Field(default=1, ge=1)
@@ -165,6 +170,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = Path(os.environ.get("MEMRELAY_CONFIG", CONFIG_FILE))
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path))
+
+    @field_validator("admin_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None  # as compose files and charts leave it
 
     @field_validator("broker_url")
     @classmethod
@@ -212,6 +222,10 @@ class Settings(BaseSettings):
         """The name of the source that is used where a request names none."""
         marked = (name for name, source in self.sources.items() if source.default)
         return next(marked, DEFAULT)
+
+    @property
+    def admin_key_text(self) -> str | None:
+        return None if self.admin_key is None else self.admin_key.get_secret_value()
 
     @property
     def driver_names(self) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 SCRIPTS = "backends/journal/scripts/"
 JOURNAL = "tests/integration/test_journal.py"
+CANCEL = "tests/integration/test_cancel.py"
 DELIVER = "tests/integration/test_deliver.py"
 DELETES = "tests/integration/test_deletes.py"
 DETACH = "tests/integration/test_detach.py"

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.job_rules import JOB_RULES
 from tests.rule import (
     DELETES,
     DELIVER,
@@ -55,7 +56,7 @@ RULES = [
     ),
     Rule(
         "noted: a write's version is forgotten while a newer one waits",
-        SCRIPTS + "settle.lua",
+        SCRIPTS + "common.lua",
         "if redis.call('HGET', P .. 'last:' .. place, noted[at + 1]) == int(tonumber(eid) + noted[at]) then",
         "if true then",
         JOURNAL,
@@ -77,7 +78,7 @@ RULES = [
     ),
     Rule(
         "due: ending leaves the entry",
-        SCRIPTS + "settle.lua",
+        SCRIPTS + "common.lua",
         "redis.call('ZREM', P .. 'due', eid .. '/' .. stage)",
         "",
         JOURNAL,
@@ -302,7 +303,7 @@ RULES = [
         JOURNAL,
     ),
     Rule(
-        "jobs: kept for ever", SCRIPTS + "settle.lua", "redis.call('PEXPIRE', e, keep)", "", JOURNAL
+        "jobs: kept for ever", SCRIPTS + "common.lua", "redis.call('PEXPIRE', e, keep)", "", JOURNAL
     ),
     Rule(
         "jobs: no bound",
@@ -423,7 +424,7 @@ RULES = [
     ),
     Rule(
         "backpressure: what has ended makes no room",
-        SCRIPTS + "settle.lua",
+        SCRIPTS + "common.lua",
         "use(it.ns, -it.n, -(tonumber(size) + tonumber(kept or 0)))",
         "",
         PRESSURE,
@@ -466,7 +467,7 @@ def main() -> int:
     words = sys.argv[1:]
     chosen = [
         rule
-        for rule in RULES + STORE_RULES
+        for rule in RULES + JOB_RULES + STORE_RULES
         if not words or any(word in rule.name for word in words)
     ]
     survivors = 0

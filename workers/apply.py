@@ -52,13 +52,17 @@ class Target:
 
 @dataclass(slots=True)
 class Applied:
-    """What one driver did with the ops of a claim: ``down`` for all of them, or by id."""
+    """What one driver did with the ops of a claim: ``down`` for all of them, or by id.
+
+    ``span``: when it began and ended, by the monotonic clock; None if it was not asked.
+    """
 
     down: Transient | None = None
     refused: dict[str, Permanent] = field(default_factory=dict)
     later: dict[str, Transient] = field(default_factory=dict)
     unfinished: dict[int, MemrelayError] = field(default_factory=dict)
     """By version: the deletes by filter that did not end."""
+    span: tuple[float, float] | None = None
 
 
 async def apply(
@@ -80,6 +84,7 @@ async def apply(
     open_items = [item for item in items if driver not in item.letters]
     ops = [op for op in (item.op() for item in open_items) if op is not None]
     applied = Applied()
+    began = time.monotonic()
     try:
         for part, turn in _turns(room, claim, ops):
             async with turn, _alone(room, at):
@@ -89,6 +94,7 @@ async def apply(
                 await _delete(room, at, item, applied)
     except Transient as error:
         applied.down = error
+    applied.span = (began, time.monotonic())
     return applied
 
 

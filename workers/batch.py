@@ -15,6 +15,8 @@ from memrelay.types import Delete, Memory, Op, Upsert
 KILLS = 4
 """How often a memory may end its worker, alone, before it is given up."""
 OPEN = "."
+NEVER_STORED = ("f", "c")
+"""Outcomes of what is refused, or canceled."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,10 @@ class Item:
     @property
     def superseded(self) -> bool:
         return self.by is not None
+
+    @property
+    def canceled(self) -> bool:
+        return "c" in self.letters.values()
 
     @property
     def text(self) -> str | None:
@@ -104,7 +110,7 @@ def _items(claim: Claim, envelope: Claimed) -> Iterator[Item]:
         item = Item(envelope.eid, position, version, write, claim.source, vector or None, letters)
         item.done = all(name in letters for name in wanted)
         item.supersedes = not isinstance(write, DropWhere) and not any(
-            letters.get(name) == "f" for name in wanted
+            letters.get(name) in NEVER_STORED for name in wanted
         )
         items.append(item)
     _leave_for_later(claim, envelope, items)
@@ -164,7 +170,7 @@ def cover(items: Sequence[Item], scoped: Sequence[Scoped]) -> list[Item]:
     newest = Covering(scoped)
     changed = []
     for item in items:
-        if not isinstance(item.write, Put) or item.superseded:
+        if not isinstance(item.write, Put) or item.superseded or item.canceled:
             continue
         under = newest(item.write.memory(item.source, item.version)) or 0
         if under > item.covered:

@@ -14,9 +14,11 @@ from itertools import batched
 from uuid import uuid4
 
 from backends.embedding.check import VALUE, check_vectors
+from backends.embedding.tokens import estimate_tokens
 from backends.journal import Claim, DropWhere, Put, Settled, Settlement, Tally
 from backends.journal.locks import Busy
 from backends.journal.recheck import doubt, note, took
+from backends.journal.usage import count_tokens
 from backends.sources import Source
 from backends.store import BreakerOpen
 from memrelay.embedder import Embedder
@@ -63,7 +65,7 @@ async def work(room: Room, claim: Claim) -> None:
     attempt = min(envelope.attempts for envelope in claim.envelopes)
     try:
         source = await _source(room, claim)
-        await _embed(source.embedder, items, attempt)
+        await _count(room, claim, await _embed(source.embedder, items, attempt))
         if source.building is not None:
             await _embed_twins(source.building, items)
     except Transient as error:
@@ -115,13 +117,17 @@ async def _to_driver(
     return applied
 
 
-async def _embed(embedder: Embedder | None, items: Sequence[Item], attempt: int) -> None:
-    """Give each item that needs one a vector, or an error. Raises ``Transient`` for all of them."""
+async def _embed(embedder: Embedder | None, items: Sequence[Item], attempt: int) -> int:
+    """Give each item that needs one a vector, or an error; how many tokens that were, about.
+
+    Raises ``Transient`` for all of them.
+    """
     wanting = [item for item in items if item.text is not None]
+    tokens = sum(estimate_tokens(item.text or "") for item in wanting)
     if embedder is None:
         for item in wanting:
             item.error = Permanent("the memory came without a vector", code="vector_missing")
-        return
+        return 0
 
     async def call(part: Sequence[Item]) -> None:
         vectors = await embedder.embed([item.text or "" for item in part])
@@ -135,6 +141,14 @@ async def _embed(embedder: Embedder | None, items: Sequence[Item], attempt: int)
             if error.code == VALUE and attempt <= DOUBTED:
                 raise Transient(str(error), code=VALUE) from error
             item.error = error
+    return tokens
+
+
+async def _count(room: Room, claim: Claim, tokens: int) -> None:
+    """What the namespace has used; it is not counted while the journal is away."""
+    if tokens:
+        with contextlib.suppress(Unavailable):
+            await count_tokens(room.journal, claim.namespace, tokens)
 
 
 async def _embed_twins(embedder: Embedder, items: Sequence[Item]) -> None:

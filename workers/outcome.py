@@ -23,7 +23,7 @@ from backends.journal.marks import user_mark
 from backends.store import BreakerOpen
 from memrelay.errors import MemrelayError, Permanent, Transient
 from workers.apply import Applied, Unfinished
-from workers.batch import OPEN, Item, driver_of, kept_vectors
+from workers.batch import NEVER_STORED, OPEN, Item, driver_of, kept_vectors
 
 TRIES = 10
 """How often a single memory is tried that fails for now while its driver takes others."""
@@ -43,7 +43,7 @@ class Verdict:
     stage: str = ""
 
 
-PLAIN = {letter: Verdict(letter) for letter in "asfn."}
+PLAIN = {letter: Verdict(letter) for letter in "asfnc."}
 
 
 class Outcome:
@@ -215,6 +215,7 @@ class Outcome:
             cleared=self._cleared(envelope, items, letters),
             lagging=_lagging(items, letters.replace("n", OPEN)) if "n" in letters else (),
             scopes=[item.version for item in items if isinstance(item.write, DropWhere)],
+            span=self._applied[driver].span,
         )
 
     def _later(
@@ -261,7 +262,7 @@ class Outcome:
         return [
             (item.write.id, item.version)
             for item, letter in zip(items, letters, strict=True)
-            if letter != "f"
+            if letter not in NEVER_STORED
             and not item.superseded
             and (
                 isinstance(item.write, Drop)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from fastapi import Request
 from mcp.server.mcpserver import Context
+from starlette.types import ASGIApp
 
 from api.state import state_of
 from memrelay.client import AsyncMemrelay
@@ -21,22 +22,29 @@ Asked = Context[Any, Request]
 
 
 class Routes(httpx.ASGITransport):
-    """The routes of the application that the call came to.
+    """The routes of the application that the call came to, with the ``key`` that it came with.
 
     No API key of this process's environment goes along. Nor does an Idempotency-Key: nothing asked in
     here is repeated, and writes without one share envelopes.
     """
 
+    def __init__(self, app: ASGIApp, key: str | None) -> None:
+        super().__init__(app=app, raise_app_exceptions=False)
+        self._key = key
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         for header in ("authorization", "idempotency-key"):
             request.headers.pop(header, None)
+        if self._key is not None:
+            request.headers["authorization"] = self._key
         return await super().handle_async_request(request)
 
 
 @asynccontextmanager
 async def relay_of(asked: Asked) -> AsyncIterator[AsyncMemrelay]:
     """Nothing is repeated: the agent is told when to try again."""
-    routes = Routes(app=_request(asked).app, raise_app_exceptions=False)
+    request = _request(asked)
+    routes = Routes(request.app, request.headers.get("authorization"))
     async with AsyncMemrelay(URL, transport=routes, patience=0) as relay:
         yield relay
 

@@ -15,6 +15,7 @@ class Account:
     """Of one driver in one source of one namespace, in memories, since the journal began.
 
     ``superseded``: a newer write was there first. ``failed`` ones are or were dead letters.
+    ``canceled`` are not there on demand.
     """
 
     accepted: int
@@ -22,12 +23,13 @@ class Account:
     superseded: int
     failed: int
     needs_sync: int
+    canceled: int
     in_flight: int
 
     @property
     def balanced(self) -> bool:
         """Nothing has vanished from the journal."""
-        ended = self.applied + self.superseded + self.failed + self.needs_sync
+        ended = self.applied + self.superseded + self.failed + self.needs_sync + self.canceled
         return self.accepted == ended + self.in_flight
 
 
@@ -35,7 +37,7 @@ async def accounts(
     journal: Journal, namespace: str, source: str, drivers: Sequence[str]
 ) -> Mapping[str, Account]:
     """Read at one moment."""
-    kinds = ("accepted", "a", "s", "f", "n")
+    kinds = ("accepted", "a", "s", "f", "n", "c")
     fields = [f"{namespace}|{source}|{driver}|{kind}" for driver in drivers for kind in kinds]
     places = [f"{namespace}|{source}|{driver}" for driver in drivers]
     with translated():
@@ -52,6 +54,7 @@ async def accounts(
             superseded=numbers[at + 2],
             failed=numbers[at + 3],
             needs_sync=numbers[at + 4],
+            canceled=numbers[at + 5],
             in_flight=int(waiting or 0),
         )
         for driver, at, waiting in rows

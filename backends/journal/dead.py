@@ -43,6 +43,7 @@ class Selection:
     driver: str | None = None
     source: str | None = None
     ids: frozenset[str] | None = None
+    versions: frozenset[int] | None = None
     before: int | None = None
     after: int | None = None
 
@@ -52,6 +53,7 @@ class Selection:
             and (self.driver is None or self.driver in letter.drivers)
             and self.source in (None, letter.source)
             and (self.ids is None or letter.id in self.ids)
+            and (self.versions is None or letter.version in self.versions)
             and (self.before is None or letter.died_at < self.before)
             and (self.after is None or letter.died_at >= self.after)
         )
@@ -79,10 +81,11 @@ async def dead_letters(
 ) -> AsyncGenerator[DeadLetter]:
     """Those that ``where`` selects, the newest version first, from below the version ``below`` on."""
     top = "+inf" if below is None else f"({below}"
+    bottom = str(min(where.versions)) if where.versions else "-inf"
     while True:
         with translated():
             found = await journal.client.zrevrangebyscore(
-                f"{PREFIX}dls:{namespace}", top, "-inf", start=0, num=PAGE
+                f"{PREFIX}dls:{namespace}", top, bottom, start=0, num=PAGE
             )
             versions = [int(version) for version in cast(Sequence[bytes], found)]
             async with journal.client.pipeline(transaction=False) as pipe:

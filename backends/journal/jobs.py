@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,16 +11,16 @@ import msgspec
 
 from backends.journal.errors import translated
 from backends.journal.journal import KEEP_FAILED_MS, PREFIX, Journal
+from backends.journal.timings import courses, started_at
 from memrelay.jobs import DriverCounts, Job, JobId, JobStatus, MemoryFailure
 from memrelay.types import Lane
 
 MAX_ERRORS = 10
 IMPORT_PREFIX = "job_i"
-_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class _Envelope:
+class Envelope:
     """One envelope's hash, decoded."""
 
     eid: int
@@ -58,10 +57,12 @@ class _Envelope:
 async def read_job(journal: Journal, namespace: str, id: str) -> Job | None:
     """The job, or None if this namespace has none of that id, or no longer."""
     ranges = await ranges_of(journal, namespace, id)
-    return _whole(id, ranges, await _read(journal, await _eids_of(journal, namespace, ranges)))
+    return _whole(
+        id, ranges, await read_envelopes(journal, await _eids_of(journal, namespace, ranges))
+    )
 
 
-def _whole(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope]) -> Job | None:
+def _whole(id: str, ranges: Sequence[JobId], envelopes: Sequence[Envelope]) -> Job | None:
     gone = sum(job.count for job in ranges) - _held(envelopes, ranges)
     if not envelopes or (gone and not id.startswith(IMPORT_PREFIX)):
         return None
@@ -92,44 +93,26 @@ async def add_to_import(journal: Journal, namespace: str, id: str, part: JobId) 
             await pipe.execute()
 
 
-async def list_jobs(
-    journal: Journal, namespace: str, *, before: int | None, limit: int
-) -> list[Job]:
-    """Jobs accepted before the version ``before`` (None: now), newest first; fewer only at the end."""
-    jobs: list[Job] = []
-    async with aclosing(_newest(journal, namespace, before)) as ids:
-        async for id in ids:
-            job = await read_job(journal, namespace, str(id))
-            if job is not None:
-                jobs.append(job)
-            if len(jobs) == limit:
-                break
-    return jobs
+async def read_jobs(journal: Journal, namespace: str, ids: Sequence[JobId]) -> list[Job]:
+    """Those of the jobs that the journal still knows whole, in the order of ``ids``."""
+    eids = await _eids_of(journal, namespace, ids)
+    envelopes = await read_envelopes(journal, eids)
+    found = [_whole(str(id), [id], _overlapping(envelopes, id)) for id in ids]
+    return [job for job in found if job is not None]
 
 
-async def _newest(journal: Journal, namespace: str, before: int | None) -> AsyncGenerator[JobId]:
-    """The jobs whose first memory has a version below ``before``, the highest first."""
-    top = f"({before}" if before is not None else "+inf"
-    while True:
-        with translated():
-            rows = await journal.client.zrevrangebyscore(
-                f"{PREFIX}envs:{namespace}", top, "-inf", start=0, num=_PAGE
-            )
-        eids = [int(eid) for eid in cast(Sequence[bytes], rows)]
-        for envelope in await _read(journal, eids):
-            for start, count in reversed(envelope.slices):
-                if before is None or envelope.eid + start < before:
-                    yield JobId(envelope.eid + start, count)
-        if len(eids) < _PAGE:
-            return
-        top = f"({eids[-1]}"
+def _overlapping(envelopes: Sequence[Envelope], id: JobId) -> list[Envelope]:
+    """Of envelopes in order, those that hold something of the job, or that it would begin in."""
+    start = max(0, bisect_right(envelopes, id.first, key=lambda envelope: envelope.eid) - 1)
+    end = bisect_right(envelopes, id.first + id.count - 1, key=lambda envelope: envelope.eid)
+    return list(envelopes[start:end])
 
 
 async def watch(journal: Journal, namespace: str, id: str, channel: str) -> Job | None:
     """The job now; ``channel`` is told of each envelope of it that settles from here on."""
     ranges = await ranges_of(journal, namespace, id)
     eids = await _eids_of(journal, namespace, ranges)
-    return _whole(id, ranges, await _read(journal, eids, channel=channel))
+    return _whole(id, ranges, await read_envelopes(journal, eids, channel=channel))
 
 
 async def _eids_of(journal: Journal, namespace: str, ranges: Sequence[JobId]) -> list[int]:
@@ -144,9 +127,9 @@ async def _eids_of(journal: Journal, namespace: str, ranges: Sequence[JobId]) ->
     return sorted({int(eid) for row in rows for eid in row})
 
 
-async def _read(
+async def read_envelopes(
     journal: Journal, eids: Sequence[int], *, channel: str | None = None
-) -> list[_Envelope]:
+) -> list[Envelope]:
     """As they are; ``channel`` is told of each that settles after that."""
     with translated():
         async with journal.client.pipeline(transaction=False) as pipe:
@@ -158,13 +141,13 @@ async def _read(
                 pipe.hgetall(f"{PREFIX}e:{eid}")
             rows = (await pipe.execute())[-len(eids) :] if eids else []
     return [
-        _Envelope(eid, {key.decode(): value.decode() for key, value in row.items()})
+        Envelope(eid, {key.decode(): value.decode() for key, value in row.items()})
         for eid, row in zip(eids, rows, strict=True)
         if row
     ]
 
 
-def _parts(envelope: _Envelope, ranges: Sequence[JobId]) -> Iterator[tuple[int, int]]:
+def _parts(envelope: Envelope, ranges: Sequence[JobId]) -> Iterator[tuple[int, int]]:
     """(first position, number of memories) of each piece of the envelope that is in the ranges."""
     index = max(0, bisect_right(ranges, envelope.eid, key=lambda job: job.first) - 1)
     for at in range(index, len(ranges)):
@@ -177,12 +160,12 @@ def _parts(envelope: _Envelope, ranges: Sequence[JobId]) -> Iterator[tuple[int, 
             yield start, end - start
 
 
-def _held(envelopes: Sequence[_Envelope], ranges: Sequence[JobId]) -> int:
+def _held(envelopes: Sequence[Envelope], ranges: Sequence[JobId]) -> int:
     """How many memories of the ranges these envelopes hold."""
     return sum(count for envelope in envelopes for _, count in _parts(envelope, ranges))
 
 
-def _job(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope], *, gone: int) -> Job:
+def _job(id: str, ranges: Sequence[JobId], envelopes: Sequence[Envelope], *, gone: int) -> Job:
     """``gone`` memories were in envelopes that have left the journal: only success leaves within a week."""
     drivers = envelopes[0].drivers
     total = sum(job.count for job in ranges)
@@ -199,6 +182,7 @@ def _job(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope], *, go
             stored=row.count("a") + row.count("s"),
             failed=row.count("f"),
             needs_sync=row.count("n"),
+            canceled=row.count("c"),
         )
         for driver, row in letters.items()
     }
@@ -213,11 +197,13 @@ def _job(id: str, ranges: Sequence[JobId], envelopes: Sequence[_Envelope], *, go
         counts=counts,
         errors=failures[:MAX_ERRORS],
         accepted_at=int(envelopes[0].fields["at"]) * 1000,
+        started_at=started_at([envelope.fields for envelope in envelopes]),
+        courses=courses([envelope.fields for envelope in envelopes], drivers),
         ended_at=max(ends) if len(ends) == len(envelopes) else None,
     )
 
 
-def _failures(envelope: _Envelope, driver: str, start: int, count: int) -> list[MemoryFailure]:
+def _failures(envelope: Envelope, driver: str, start: int, count: int) -> list[MemoryFailure]:
     return [
         MemoryFailure(id, envelope.eid + position, driver, code, detail)
         for position, id, code, detail in envelope.errors(driver)
@@ -229,6 +215,9 @@ def _status(letters: Mapping[str, str], *, started: bool) -> JobStatus:
     rows = list(letters.values())
     if any("." in row for row in rows):
         return "processing" if started else "accepted"
-    if not any("f" in row or "n" in row for row in rows):
+    seen = set().union(*rows)
+    if seen <= {"a", "s"}:
         return "stored"
-    return "failed" if all(set(row) == {"f"} for row in rows) else "partial"
+    if seen == {"c"}:
+        return "canceled"
+    return "failed" if seen <= {"f", "c"} else "partial"

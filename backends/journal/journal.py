@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import msgspec
@@ -55,10 +56,29 @@ SWEEP_LIMIT = 500
 CLAIM_BYTES = 4 << 20
 KEEP_BODY_MS = 10_000
 KEPT = 250_000
-"""Envelopes that have ended and can still be read as jobs, about 500 bytes each."""
+"""Envelopes that have ended and can still be read as jobs, about 600 bytes each."""
 KEEP_STORED_MS = 3_600_000
 KEEP_FAILED_MS = 7 * 86_400_000
 DETACH_AT = 200_000
+BOUNDS_MS = (
+    10,
+    25,
+    50,
+    100,
+    250,
+    500,
+    1000,
+    2500,
+    5000,
+    10_000,
+    30_000,
+    60_000,
+    300_000,
+    1_800_000,
+    7_200_000,
+)
+"""Of the histogram of the time from accepting a memory until it can be found."""
+NOTHING: Mapping[str, int] = MappingProxyType({})
 DELETES = f"{PREFIX}deletes"
 """The channel on which each envelope with deletes is told of, as ``namespace|source``."""
 LISTEN_AGAIN = 1.0
@@ -136,8 +156,10 @@ class Journal:
         *,
         tally: Sequence[Tally] = (),
         seen: int = 0,
+        counts: Mapping[str, int] = NOTHING,
     ) -> Settled:
-        """Settle what the claim still holds. ``seen`` is the newest delete by filter that was looked at."""
+        """Settle what the claim still holds. ``seen`` is the newest delete by filter that was looked at,
+        ``counts`` is added to the totals."""
         blobs: list[bytes] = []
         argument = {
             "token": claim.token,
@@ -148,6 +170,8 @@ class Journal:
             "keep_failed_ms": KEEP_FAILED_MS,
             "seen": seen,
             "detach_at": self._detach_at,
+            "bounds": BOUNDS_MS,
+            "counts": dict(counts),
             "tally": [value for line in tally for value in (line.stage, line.ok, line.bad)],
             "alarms": [value for line in tally if line.alarm for value in (line.stage, line.alarm)],
             "entries": [packed_settlement(settlement, blobs) for settlement in settlements],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ def packed_unit(unit: Unit, bodies: list[bytes]) -> dict[str, Any]:
         "ns": unit.namespace,
         "src": unit.source,
         "expects": [text for id, version in unit.expects.items() for text in (id, str(version))],
+        "seen": "" if unit.seen is None else str(unit.seen),
         "envelopes": [_packed_draft(unit, draft, bodies) for draft in unit.drafts],
     }
 
@@ -75,6 +77,8 @@ def _packed_draft(unit: Unit, draft: Draft, bodies: list[bytes]) -> dict[str, An
         "drops": [value for drop in draft.drops for value in drop],
         "scoped": draft.scoped,
         "noted": [value for note in draft.noted for value in note],
+        "vectors": index(draft.vectors, bodies) if draft.vectors else 0,
+        "space": draft.space,
     }
 
 
@@ -165,7 +169,13 @@ def _packed_result(result: DriverResult) -> dict[str, Any]:
         "cleared": [str(value) for pair in result.cleared for value in pair],
         "lagging": [value for pair in result.lagging for value in pair],
         "scopes": [str(version) for version in result.scopes],
+        "span": [] if result.span is None else [_ms_ago(moment) for moment in result.span],
     }
+
+
+def _ms_ago(moment: float) -> int:
+    """Of the monotonic clock, which the journal does not share."""
+    return round(1000 * (time.monotonic() - moment))
 
 
 def _packed_burial(burial: Burial, blobs: list[bytes]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ class Unit:
     """Drafts which are entered together, under one idempotency key if there is one.
 
     ``answer`` is what a repetition of the request with the same key and ``body_hash`` gets back.
-    ``expects`` has the version that must be the last noted one of an id (0: none) for it to be entered.
+    ``expects`` has the version that must be the last noted one of an id (0: none) for it to be entered, and
+    ``seen`` the newest delete by user or filter that there may be (None: any).
     """
 
     namespace: str
@@ -38,6 +39,7 @@ class Unit:
     body_hash: str = ""
     answer: bytes = b""
     expects: Mapping[str, int] = field(default_factory=dict)
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ class DriverResult:
     says when it is tried again. ``errors`` has (position, id, code, detail) of the failed. ``tried``:
     single memories failed for now while others went well. ``skip``: it is detached. ``cleared`` are the
     (id, version) that reads need not hide any more, ``lagging`` the (id, entry) that they must,
-    ``scopes`` the deletes by filter that are done.
+    ``scopes`` the deletes by filter that are done. ``span``: when it worked on them, from and to, by the
+    monotonic clock of this process.
     """
 
     driver: str
@@ -159,6 +162,7 @@ class DriverResult:
     cleared: Sequence[tuple[str, int]] = ()
     lagging: Sequence[tuple[str, str]] = ()
     scopes: Sequence[int] = ()
+    span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

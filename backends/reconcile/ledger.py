@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -83,7 +83,7 @@ def _parsed(line: str, number: int, namespace: str) -> Promise | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The equation for one replica: accepted = visible + superseded + deleted + dead + faults.
+    """The equation for one replica: accepted = visible + superseded + deleted + dead + canceled + faults.
 
     ``strangers`` and ``duplicates`` were not accepted, and stand beside it.
     """
@@ -97,6 +97,8 @@ class Account:
     """Deletes, and memories that a delete by user or by filter selected, which are gone."""
     dead: int = 0
     """Dead letters of this replica."""
+    canceled: int = 0
+    """Writes that were canceled before any replica was to store them."""
     lost: int = 0
     """Accepted, not deleted, and not there."""
     stale: int = 0
@@ -119,16 +121,20 @@ class Account:
     @property
     def sound(self) -> bool:
         """No fault, and the equation holds."""
-        known = self.visible + self.superseded + self.deleted + self.dead
+        known = self.visible + self.superseded + self.deleted + self.dead + self.canceled
         return self.faults == 0 and self.accepted == known
 
 
 class Audit:
-    """One replica's scan, entry by entry, against a ledger. ``dead``: the versions of its dead letters."""
+    """One replica's scan, entry by entry, against a ledger. ``dead``: the versions of its dead letters;
+    ``canceled``: those that nobody was to store."""
 
-    def __init__(self, ledger: Ledger, dead: Collection[int] = ()) -> None:
+    def __init__(
+        self, ledger: Ledger, dead: Collection[int] = (), canceled: Container[int] = ()
+    ) -> None:
         self._ledger = ledger
         self._dead = dead
+        self._canceled = canceled
         self._held: dict[str, Entry] = {}
         self._strangers: list[str] = []
         self._duplicates: list[str] = []
@@ -146,19 +152,22 @@ class Audit:
 
     def account(self) -> Account:
         """Once all entries were taken."""
-        dead = superseded = 0
+        dead = canceled = superseded = 0
         endings: defaultdict[Ending, list[str]] = defaultdict(list)
         endings["duplicates"] = self._duplicates
         endings["strangers"] = self._strangers
         for id, promises in self._ledger.by_id.items():
-            alive = [promise for promise in promises if promise.version not in self._dead]
-            dead += len(promises) - len(alive)
+            wanted = [promise for promise in promises if promise.version not in self._canceled]
+            alive = [promise for promise in wanted if promise.version not in self._dead]
+            canceled += len(promises) - len(wanted)
+            dead += len(wanted) - len(alive)
             if alive:
                 superseded += len(alive) - 1
                 endings[self._ending(alive[-1], self._held.get(id))].append(id)
         return Account(
             accepted=sum(map(len, self._ledger.by_id.values())),
             dead=dead,
+            canceled=canceled,
             superseded=superseded,
             **{ending: len(endings[ending]) for ending in ENDINGS},
             examples={fault: tuple(endings[fault][:MAX_EXAMPLES]) for fault in FAULTS},

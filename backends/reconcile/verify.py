@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from backends.reconcile.divergence import Divergence
@@ -53,11 +53,13 @@ async def verify(
     plan: Plan = DEEP,
     ledger: Ledger | None = None,
     dead: Mapping[str, Collection[int]] = NO_DEAD,
+    canceled: Container[int] = (),
 ) -> Proof:
     """Read every replica and every record of it; writes nothing, whatever ``plan`` says.
 
     A ledger proves something only when nothing is in flight. ``dead``: the versions of the dead
-    letters of each driver. Raises ``Transient`` for a driver that fails midway.
+    letters of each driver; ``canceled``: those that no driver was to store. Raises ``Transient`` for a
+    driver that fails midway.
     """
     refusals = await together(_refusal(scope, peer) for peer in peers)
     unreachable = {
@@ -67,7 +69,7 @@ async def verify(
     }
     reached = [peer for peer in peers if peer.name not in unreachable]
     census = await together(
-        take_census(scope, peer, ledger, dead.get(peer.name, ())) for peer in reached
+        take_census(scope, peer, ledger, dead.get(peer.name, ()), canceled) for peer in reached
     )
     progress = await reconcile(scope, reached, replace(plan, repair=False))
     names = [peer.name for peer in reached]
@@ -75,10 +77,14 @@ async def verify(
 
 
 async def take_census(
-    scope: Scope, peer: Peer, ledger: Ledger | None = None, dead: Collection[int] = ()
+    scope: Scope,
+    peer: Peer,
+    ledger: Ledger | None = None,
+    dead: Collection[int] = (),
+    canceled: Container[int] = (),
 ) -> Census:
     """One scan of one replica. Its memory is that of the ledger, and a page."""
-    audit = Audit(ledger, dead) if ledger is not None else None
+    audit = Audit(ledger, dead, canceled) if ledger is not None else None
     live = tombstones = 0
     cursor: str | None = None
     while True:

@@ -12,6 +12,7 @@ import typer
 
 from memrelay import __version__, exits
 from memrelay.cli import (
+    apikeys,
     bench,
     dlq,
     doctor,
@@ -25,6 +26,7 @@ from memrelay.cli import (
     reembedding,
     servers,
     up,
+    usage,
     verify,
 )
 from memrelay.cli.examples import show_examples
@@ -55,6 +57,8 @@ app.command()(memories.count)
 app.command()(bench.bench)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(apikeys.app, name="keys")
+app.command()(usage.usage)
 app.command()(drivers.drivers)
 app.command()(drivers.sync)
 app.command()(members.join)
@@ -81,7 +85,10 @@ def top(
 def run(arguments: Sequence[str]) -> int:
     """The exit status. An error is one line on stderr, JSON with ``--json``; ``MEMRELAY_DEBUG=1`` adds
     where it came from."""
-    failed = _failed_in_json if _wants_json(arguments) else _failed
+    failed = _failed
+    if _wants_json(arguments):
+        failed = _failed_in_json
+        os.environ[exits.ERRORS] = "json"
     try:
         status = app(list(arguments), prog_name="memrelay", standalone_mode=False)
         sys.stdout.flush()

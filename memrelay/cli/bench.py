@@ -14,6 +14,7 @@ from uuid import uuid4
 import typer
 
 from memrelay import exits
+from memrelay.cli import options
 from memrelay.cli.options import DEFAULT_URL, AsJson, Source, Url
 from memrelay.cli.output import say, show_json, show_rows
 from memrelay.client import AsyncMemrelay, NewMemory
@@ -86,8 +87,9 @@ def bench(
 
 async def _run(url: str, source: str, memories: int, searches: int) -> Figures:
     user = f"memrelay-bench-{uuid4().hex[:12]}"
+    async with AsyncMemrelay(url, patience=options.PATIENCE) as client:
+        await client.count(user_id=user, source=source)  # soon told where nothing can be measured
     async with AsyncMemrelay(url, patience=WAIT) as client:
-        await client.ready()
         course = Course(client, source, user)
         try:
             taken = await course.take_in(memories)

@@ -41,6 +41,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "memrelay reembed --model openai/text-embedding-3-small",
         "memrelay reembed --cancel",
     ),
+    "keys create": (
+        "memrelay keys create --scope admin",
+        "memrelay keys create --scope read --scope write --namespace shop --days 90",
+    ),
+    "keys ls": ("memrelay keys ls --namespace shop",),
+    "keys revoke": ("memrelay keys revoke 5f2c9a",),
+    "usage": ("memrelay usage --json",),
     "jobs ls": ("memrelay jobs ls --status failed",),
     "jobs show": ("memrelay jobs show job_660c42705c36c_1",),
     "jobs wait": ("memrelay jobs wait job_660c42705c36c_1 --timeout 300",),

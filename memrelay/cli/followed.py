@@ -25,11 +25,8 @@ def followed(
     module: str, arguments: Sequence[str], data: Path
 ) -> tuple[int, dict[str, Any] | None]:
     """The exit status of ``python -m module``, and its result if it came so far; shown while it runs."""
-    port = known_redis_port(data)
-    if port is not None:
-        os.environ.update(stack_environment(data.resolve(), port))
     result = None
-    command, environment = app_command(module, arguments), app_environment()
+    command, environment = _program(module, arguments, data)
     with (
         meter() as shown,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process,
@@ -42,3 +39,18 @@ def followed(
             else:
                 result = told["result"]
     return process.returncode, result
+
+
+def asked(module: str, arguments: Sequence[str], data: Path) -> tuple[int, dict[str, Any] | None]:
+    """As ``followed``, of what is done at once."""
+    command, environment = _program(module, arguments, data)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    return done.returncode, json.loads(done.stdout)["result"] if done.stdout else None
+
+
+def _program(module: str, arguments: Sequence[str], data: Path) -> tuple[list[str], dict[str, str]]:
+    """Its command, and the environment: with the settings of ``memrelay up`` in ``data``, if it was there."""
+    port = known_redis_port(data)
+    if port is not None:
+        os.environ.update(stack_environment(data.resolve(), port))
+    return app_command(module, arguments), app_environment()

@@ -16,7 +16,7 @@ from memrelay.cli.output import plain, show_json, show_rows
 from memrelay.embedded.apps import app_command, app_environment
 from memrelay.embedded.environment import known_redis_port, stack_environment
 
-JOURNAL = ("accepted", "applied", "superseded", "failed", "needs_sync", "in_flight")
+JOURNAL = ("accepted", "applied", "superseded", "failed", "needs_sync", "canceled", "in_flight")
 DRIFT = ("missing", "stale", "different", "damaged", "covered")
 FAULTS = ("lost", "stale", "resurrected", "altered", "duplicates", "strangers")
 
@@ -78,5 +78,6 @@ def _show(line: dict[str, Any]) -> None:
 def _show_ledger(line: dict[str, Any]) -> None:
     accounts = {name: s["account"] for name, s in line["stores"].items() if s["account"]}
     if accounts:
-        headers = ("ledger", "accepted", "visible", "superseded", "deleted", "dead", *FAULTS)
+        ends = ("visible", "superseded", "deleted", "dead", "canceled")
+        headers = ("ledger", "accepted", *ends, *FAULTS)
         show_rows(headers, [[n, *(a[key] for key in headers[1:])] for n, a in accounts.items()])

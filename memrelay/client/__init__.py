@@ -5,6 +5,7 @@ Needs httpx and pydantic only. Every call may be repeated safely, and is, for ``
 
 from memrelay.client.answers import (
     Accepted,
+    Consumed,
     Count,
     DeadLetter,
     DeadLetterPage,
@@ -17,10 +18,12 @@ from memrelay.client.answers import (
     Job,
     JobPage,
     KeyEntry,
+    KeyInfo,
     KeyPage,
     Member,
     Membership,
     MemoryPage,
+    NewKey,
     Purge,
     Purged,
     Readiness,
@@ -36,7 +39,8 @@ from memrelay.client.answers import (
     Version,
     Waiting,
 )
-from memrelay.client.blocking import Memrelay, Source
+from memrelay.client.apikeys import AsyncApiKeys
+from memrelay.client.blocking import ApiKeys, Memrelay, Source
 from memrelay.client.client import AsyncMemrelay, NewMemory, WhichDead
 from memrelay.client.http import DEFAULT_URL
 from memrelay.client.importing import Imported, Refusal, key_of_file
@@ -45,8 +49,11 @@ from memrelay.client.source import AsyncSource, NewValue
 __all__ = [
     "DEFAULT_URL",
     "Accepted",
+    "ApiKeys",
+    "AsyncApiKeys",
     "AsyncMemrelay",
     "AsyncSource",
+    "Consumed",
     "Count",
     "DeadLetter",
     "DeadLetterPage",
@@ -60,11 +67,13 @@ __all__ = [
     "Job",
     "JobPage",
     "KeyEntry",
+    "KeyInfo",
     "KeyPage",
     "Member",
     "Membership",
     "MemoryPage",
     "Memrelay",
+    "NewKey",
     "NewMemory",
     "NewValue",
     "Purge",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from memrelay.apikeys import KeyScope
 from memrelay.jobs import ENDED, DriverCounts, JobStatus, MemoryFailure
 from memrelay.types import Lane
 
@@ -47,8 +48,7 @@ class Job(Answer):
     @property
     def settled(self) -> bool:
         """The primary has an outcome for every memory: it holds them, or the job says why not."""
-        primary = self.primary
-        return primary.stored + primary.failed + primary.needs_sync == self.total
+        return self.primary.ended
 
 
 class JobPage(Answer):
@@ -355,12 +355,43 @@ class Waiting(Answer):
     bytes: int
 
 
+class Consumed(Answer):
+    """What was ever accepted, deletes aside; ``embedding_tokens`` are estimated, three bytes each."""
+
+    memories: int
+    bytes: int
+    embedding_tokens: int
+
+
 class Usage(Answer):
-    """What a namespace has in the service besides its stored memories."""
+    """What a namespace has in the service besides its stored memories, and what it has used."""
 
     namespace: str
     waiting: Waiting
     dead_letters: int
+    total: Consumed
+
+
+class KeyInfo(Answer):
+    """An API key, without the key itself."""
+
+    id: str
+    namespace: str
+    name: str
+    scopes: tuple[KeyScope, ...]
+    created_at: AwareDatetime
+    used_at: AwareDatetime | None
+    expires_at: AwareDatetime | None
+
+
+class KeyInfos(Answer):
+    keys: tuple[KeyInfo, ...]
+
+
+class NewKey(KeyInfo):
+    """An API key that was just made: ``key`` is told this once."""
+
+    key: str = Field(repr=False)
 
 
 class Readiness(Answer):

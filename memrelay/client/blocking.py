@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Concatenate, Protocol, Self, overload
 
+from memrelay.client.apikeys import AsyncApiKeys
 from memrelay.client.client import AsyncMemrelay
 from memrelay.client.source import AsyncSource
 
@@ -132,6 +133,10 @@ class Memrelay:
         """Keys and values in one source, in one namespace of its keys."""
         return Source(self, name, namespace)
 
+    def api_keys(self, *, namespace: str | None = None) -> ApiKeys:
+        """The API keys of the own namespace; of another by an operator's key."""
+        return ApiKeys(self, namespace)
+
     def run[**P, R](
         self,
         work: Callable[Concatenate[AsyncMemrelay, P], Coroutine[Any, Any, R]],
@@ -209,3 +214,19 @@ class Source:
     def _behind(self) -> tuple[Room, AsyncSource]:
         room, client = self._relay._behind()
         return room, client.source(self.name, namespace=self.namespace)
+
+
+class ApiKeys:
+    """The methods of ``AsyncApiKeys``, which see, for code without an event loop."""
+
+    def __init__(self, relay: Memrelay, namespace: str | None) -> None:
+        self.namespace = namespace
+        self._relay = relay
+
+    create = blocking(AsyncApiKeys.create)
+    list = blocking(AsyncApiKeys.list)
+    revoke = blocking(AsyncApiKeys.revoke)
+
+    def _behind(self) -> tuple[Room, AsyncApiKeys]:
+        room, client = self._relay._behind()
+        return room, client.api_keys(namespace=self.namespace)

@@ -33,6 +33,7 @@ from memrelay.client.answers import (
     SyncAsked,
     Usage,
 )
+from memrelay.client.apikeys import AsyncApiKeys
 from memrelay.client.http import Http, given, segment
 from memrelay.client.importing import Imported, import_lines, key_of_file, parts_of
 from memrelay.client.source import AsyncSource
@@ -70,7 +71,8 @@ class WhichDead(TypedDict, total=False):
 
 
 class AsyncMemrelay:
-    """The methods, for one event loop. ``url`` is ``MEMRELAY_URL`` unless given.
+    """The methods, for one event loop. ``url`` and ``api_key`` are ``MEMRELAY_URL`` and ``MEMRELAY_API_KEY``
+    unless given.
 
     Every method raises ``Unavailable`` when the service cannot be reached for ``patience`` seconds,
     and an ``ApiError`` for an answer that is an error. Writes carry an Idempotency-Key, one of ours if
@@ -409,8 +411,12 @@ class AsyncMemrelay:
         """Keys and values in one source, in one namespace of its keys."""
         return AsyncSource(self._http, name, namespace)
 
+    def api_keys(self, *, namespace: str | None = None) -> AsyncApiKeys:
+        """The API keys of the own namespace; of another by an operator's key."""
+        return AsyncApiKeys(self._http, namespace)
+
     async def usage(self) -> Usage:
-        """What of the namespace waits to be stored, and what was given up."""
+        """What of the namespace waits to be stored, what was given up, and what it has used."""
         return await self._http.fetch(Usage, "GET", "/v1/usage")
 
     async def ready(self) -> Readiness:

@@ -22,6 +22,7 @@ from deploy.native.rabbitmq import RabbitMQServer
 from deploy.native.redis import RedisServer
 from deploy.native.server import Server
 from memrelay.settings import load_settings
+from tests.house import House
 from tests.rig import Rig
 from tests.service import Service, settings_env
 
@@ -57,6 +58,13 @@ def service(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def http(service: Service) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=service.url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A service with API keys, and with servers of its own. Shared: use ids and keys of your own."""
+    with House(tmp_path_factory.mktemp("house")) as house:
+        yield house
 
 
 @pytest.fixture

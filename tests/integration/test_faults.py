@@ -188,6 +188,7 @@ def test_a_replica_that_is_down_from_the_start_delays_nobody_and_converges(unsta
         "stored": 1,
         "failed": 0,
         "needs_sync": 0,
+        "canceled": 0,
     }
     assert stored["job"]["counts"]["replica"]["stored"] == 0
     found = search(rig, "the primary takes this").json()

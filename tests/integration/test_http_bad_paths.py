@@ -69,6 +69,11 @@ def test_job_that_cannot_be_is_not_found(http: httpx.Client, refused: Refused, i
 BAD_PARAMETERS: list[tuple[str, Mapping[str, Any], str]] = [
     *(("GET /v1/jobs", {"limit": bad}, "/limit") for bad in (C, "", "1.5", 0, -1, 101, 10**30)),
     *(("GET /v1/jobs", {"cursor": bad}, "/cursor") for bad in (C, "", "job_1_0", "job_-1_1")),
+    *(
+        ("GET /v1/jobs", {name: bad}, f"/{name}")
+        for name in ("before", "after")
+        for bad in (C, "", "2026-01-31", "1600-01-01T00:00:00Z", "1795764719254920")
+    ),
     *(("GET /v1/jobs", {"status": bad}, "/status") for bad in (C, "", "STORED", "\0")),
     *(
         ("GET /v1/jobs/job_1_1", {"wait": bad}, "/wait")
@@ -108,7 +113,7 @@ def test_wrong_wait_of_a_write_refuses_it(
     assert C not in answer.text
 
 
-@pytest.mark.parametrize("path", [f"/{C}", "/v1", f"/v1/{C}", "/v2/memories", "/v1/jobs/", "//"])
+@pytest.mark.parametrize("path", [f"/{C}", "/v1", f"/v1/{C}", "/v2/memories", "/v1/jobs/", "/v1//"])
 def test_unknown_path_is_not_found(http: httpx.Client, refused: Refused, path: str) -> None:
     answer = http.get(path)
     refused(answer, 404)

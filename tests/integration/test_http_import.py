@@ -69,7 +69,13 @@ def test_every_line_is_answered_and_stored(http: httpx.Client, user: str, gzippe
     assert (summary["accepted"], summary["refused"]) == (1200, 0)
     job = stored(http, summary)
     assert (job["total"], job["lane"]) == (1200, "bulk")
-    assert job["counts"]["redis"] == {"total": 1200, "stored": 1200, "failed": 0, "needs_sync": 0}
+    assert job["counts"]["redis"] == {
+        "total": 1200,
+        "stored": 1200,
+        "failed": 0,
+        "needs_sync": 0,
+        "canceled": 0,
+    }
     assert count(http, user) == 1200
     memory = http.get(f"/v1/memories/{results[6]['id']}").json()
     assert (memory["text"], memory["version"]) == ("line 7", results[6]["version"])

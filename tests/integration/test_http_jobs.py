@@ -43,9 +43,20 @@ def test_job_says_when_it_was_accepted_and_when_it_ended(http: httpx.Client) -> 
         "errors",
         "accepted_at",
         "ended_at",
+        "timings",
     }
     assert (job["id"], job["status"], job["source"]) == (id, "stored", "default")
     assert job["accepted_at"] <= job["ended_at"]
+
+
+def test_job_says_when_each_driver_worked_on_it(http: httpx.Client) -> None:
+    id = write(http, "timed in every driver")
+    job = http.get(f"/v1/jobs/{id}", params={"wait": 20}).json()
+    timings = job["timings"]
+    assert job["accepted_at"] <= timings["started_at"] <= job["ended_at"]
+    assert timings["drivers"].keys() == job["counts"].keys()
+    for course in timings["drivers"].values():
+        assert timings["started_at"] <= course["began_at"] <= course["last_at"] <= job["ended_at"]
 
 
 def test_waiting_for_a_job_ends_when_the_job_does(http: httpx.Client) -> None:

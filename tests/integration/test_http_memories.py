@@ -52,8 +52,8 @@ def test_accepted_memory_is_found_again(http: httpx.Client, user: str) -> None:
     job = http.get(accepted.headers["Location"], params={"wait": 20}).json()
     assert job["status"] == "stored"
     assert job["counts"] == {
-        "redis": {"total": 1, "stored": 1, "failed": 0, "needs_sync": 0},
-        "sqlite": {"total": 1, "stored": 1, "failed": 0, "needs_sync": 0},
+        "redis": {"total": 1, "stored": 1, "failed": 0, "needs_sync": 0, "canceled": 0},
+        "sqlite": {"total": 1, "stored": 1, "failed": 0, "needs_sync": 0, "canceled": 0},
     }
 
     answer = post(http, "/v1/search", query="Where does Ana like to sit?", user_id=user)
@@ -89,7 +89,13 @@ def test_wait_stored_answers_with_outcomes(http: httpx.Client, user: str) -> Non
     )
     assert answer.status_code == 200
     job = answer.json()["job"]
-    assert job["counts"]["redis"] == {"total": 1, "stored": 1, "failed": 0, "needs_sync": 0}
+    assert job["counts"]["redis"] == {
+        "total": 1,
+        "stored": 1,
+        "failed": 0,
+        "needs_sync": 0,
+        "canceled": 0,
+    }
     assert job["errors"] == []
     assert count(http, user_id=user) == 1
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api.app import create, open_state
+from api.auth import is_page
 from memrelay.settings import load_settings
 from tests.service import Service
 
@@ -83,6 +84,25 @@ def test_description_is_complete(http: httpx.Client) -> None:
                 assert operation["requestBody"]["content"], path
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:3000"}, 202),
+        ({"Cookie": "any=thing"}, 202),
+        ({}, 202),
+    ],
+)
+def test_no_web_page_elsewhere_writes_to_a_service_without_keys(
+    http: httpx.Client, headers: dict[str, str], status: int
+) -> None:
+    body = b'{"memories": [{"text": "tea"}]}'  # without a type, a browser asks nobody before it sends it
+    answer = http.post("/v1/memories", content=body, headers=headers)
+    assert answer.status_code == status
+
+
 def _references(value: Any) -> list[str]:
     if isinstance(value, dict):
         own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
@@ -94,7 +114,7 @@ async def test_served_routes_are_the_described_ones(app: FastAPI) -> None:
     served = {
         (method, route.path_format)
         for route in app.routes
-        if isinstance(route, APIRoute)
+        if isinstance(route, APIRoute) and not is_page(route.path)
         for method in route.methods or ()
     }
     others = {getattr(route, "path", "") for route in app.routes if not isinstance(route, APIRoute)}

@@ -24,7 +24,8 @@ from backends.journal import (
     encode_vectors,
     encode_write,
 )
-from backends.journal.jobs import IMPORT_PREFIX, add_to_import, list_jobs, read_job
+from backends.journal.joblist import list_jobs
+from backends.journal.jobs import IMPORT_PREFIX, add_to_import, read_job
 from backends.journal.journal import PREFIX
 from deploy.native.redis import RedisServer
 from memrelay.batching import pack
@@ -270,7 +271,7 @@ async def test_requests_that_shared_an_envelope_have_jobs_of_their_own(journal: 
     errors = [(2, "c", "too_long", "no")]
     result = DriverResult(driver="redis", outcomes="aafa", errors=errors)
     await journal.settle(claimed, [Settlement(eid=first, results=[result])])
-    jobs = await list_jobs(journal, "ns", before=None, limit=10)
+    jobs = (await list_jobs(journal, "ns", limit=10)).jobs
     assert [(job.total, job.status) for job in jobs] == [
         (1, "stored"),
         (2, "partial"),

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from backends.journal.cancel import cancel
 from memrelay import exits
 from memrelay.cli.app import run
 from memrelay.errors import Permanent
+from memrelay.jobs import JobId
 from memrelay.testing.faulty import Fault
 from tests.bench import NAMESPACE, Bench
 
@@ -71,6 +73,29 @@ def test_a_dead_letter_is_accounted_for(bench: Bench, capfd: Any) -> None:
     assert statement["journal"]["b"]["failed"] == 1
     assert statement["journal"]["b"]["balanced"]
     assert statement["divergence"]["peers"]["b"]["missing"] == 1
+
+
+def test_what_was_canceled_is_accounted_for(bench: Bench, capfd: Any, tmp_path: Path) -> None:
+    first = bench.put("x")
+    bench.work()
+    with sqlite3.connect(tmp_path / "a.db") as file:
+        [(digest,)] = file.execute("SELECT digest FROM memories").fetchall()
+    newer = bench.put("x", "y")
+    bench.run(cancel(bench.journal, NAMESPACE, [JobId(newer, 2)]))
+    promised = [("x", first, digest), ("x", newer, "other"), ("y", newer + 1, "other")]
+    lines = [
+        {"namespace": NAMESPACE, "id": id, "version": version, "digest": digest}
+        for id, version, digest in promised
+    ]
+    ledger = tmp_path / "ledger.ndjson"
+    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    status, statement = verify(capfd, "--ledger", str(ledger))
+    assert status == exits.OK
+    for name in "ab":
+        account = statement["stores"][name]["account"]
+        assert (account["accepted"], account["visible"], account["canceled"]) == (3, 1, 2)
+        assert statement["journal"][name]["canceled"] == 2
+        assert statement["journal"][name]["balanced"]
 
 
 def test_damage_is_counted_exactly(bench: Bench, capfd: Any, tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_a_poison_text_among_512_fails_alone_and_its_job_says_why(
     assert extra <= POISON_CALLS
     assert job["status"] == "partial"
     for store in rig.stores:
-        counts = {"total": 512, "stored": 511, "failed": 1, "needs_sync": 0}
+        counts = {"total": 512, "stored": 511, "failed": 1, "needs_sync": 0, "canceled": 0}
         assert job["counts"][store] == counts
     assert {(e["id"], e["version"], e["code"]) for e in job["errors"]} == {
         (f"p{position}-{position}", answer["memories"][position]["version"], "embedding_refused")

@@ -1,7 +1,9 @@
 -- Enters units of envelopes; all or nothing of each.
 -- ARGV: msgpack {check_ms, limits: {bytes, memories, ns_bytes, ns_memories, rate}, units: [{key, hash, answer, ttl, ns,
--- src, expects: [id, version, ...], envelopes: [{src, q, drivers, n, slices, body, drops: [offset, id, ...], scoped,
--- noted: [offset, id, ...]}]}]}, then the bodies: 'body' is an index into ARGV (this cmsgpack knows no binary type).
+-- src, expects: [id, version, ...], seen, envelopes: [{src, q, drivers, n, slices, body, drops: [offset, id, ...], scoped,
+-- noted: [offset, id, ...], vectors, space}]}]}, then the blobs: 'body' is an index into ARGV (this cmsgpack knows no
+-- binary type), and so is 'vectors' of the space 'space', 0 for none; 'seen' is the newest delete by filter that a unit
+-- was made in sight of, '' for one that asks for none.
 -- Returns for each unit {'new', first} | {'replay', first, count, answer} | {'conflict'} | {'changed'} |
 -- {'full', bound, seconds}, then 1 while bulk work has to be paced, else 0.
 local arg = cmsgpack.unpack(ARGV[1])
@@ -71,6 +73,45 @@ local function members(src, configured)
   return known[name]
 end
 
+-- The last version of each id. What it takes the place of comes back should it be canceled.
+local function note_last(place, envelope, version)
+  local e, over = P .. 'e:' .. int(version), {}
+  for at = 1, #envelope.noted, 2 do
+    local own = int(version + envelope.noted[at])
+    local before = redis.call('HGET', P .. 'last:' .. place, envelope.noted[at + 1])
+    redis.call('HSET', P .. 'last:' .. place, envelope.noted[at + 1], own)
+    if before then
+      over[#over + 1] = own
+      over[#over + 1] = before
+    end
+  end
+  redis.call('HSET', e, 'noted', cjson.encode(envelope.noted))
+  if #over > 0 then
+    redis.call('HSET', e, 'over', cjson.encode(over))
+  end
+end
+
+-- Which writes of an envelope are deletes: runs of positions.
+local function deletes(envelope)
+  if envelope.scoped ~= '' then
+    return '0:1'
+  end
+  local runs, first, count = {}, nil, 0
+  for at = 1, #envelope.drops, 2 do
+    local position = tonumber(envelope.drops[at])
+    if first and position == first + count then
+      count = count + 1
+    else
+      if first then
+        runs[#runs + 1] = first .. ':' .. count
+      end
+      first, count = position, 1
+    end
+  end
+  runs[#runs + 1] = first .. ':' .. count
+  return table.concat(runs, ',')
+end
+
 -- What each driver has to account for, and which deletes it has not applied. Every API is told of deletes at once:
 -- should the journal go now, they know which places have some to apply.
 local function note(ns, envelope, version)
@@ -84,11 +125,11 @@ local function note(ns, envelope, version)
       redis.call('ZADD', P .. 'stp:' .. place, '+inf', int(version))
     end
   end
-  for at = 1, #envelope.noted, 2 do
-    redis.call('HSET', P .. 'last:' .. ns .. '|' .. envelope.src, envelope.noted[at + 1], int(version + envelope.noted[at]))
-  end
   if #envelope.noted > 0 then
-    redis.call('HSET', P .. 'e:' .. int(version), 'noted', cjson.encode(envelope.noted))
+    note_last(ns .. '|' .. envelope.src, envelope, version)
+  end
+  if #envelope.drops > 0 or envelope.scoped ~= '' then
+    redis.call('HSET', P .. 'e:' .. int(version), 'del', deletes(envelope))
   end
   if envelope.scoped ~= '' then
     local place = ns .. '|' .. envelope.src
@@ -110,6 +151,26 @@ local function size(unit)
   return n, bytes, deletes
 end
 
+-- What the accepted memories add to what their namespaces have used; deletes use nothing.
+local used_now = {}
+local function count_used(ns, envelope)
+  local memories = envelope.scoped == '' and envelope.n - #envelope.drops / 2 or 0
+  if memories > 0 then
+    local fields = { 'memories|' .. ns, memories, 'bytes|' .. ns, #ARGV[envelope.body] }
+    for at = 1, #fields, 2 do
+      used_now[fields[at]] = (used_now[fields[at]] or 0) + fields[at + 1]
+    end
+  end
+end
+
+-- Those that came along: nothing has to be embedded, while the source stays in their space.
+local function keep_vectors(eid, ns, envelope)
+  local vectors = ARGV[envelope.vectors]
+  redis.call('SET', P .. 'v:' .. eid, vectors)
+  redis.call('HSET', P .. 'e:' .. eid, 'vz', #vectors, 'vp', envelope.space)
+  use(ns, 0, #vectors)
+end
+
 local function enter_unit(unit, first)
   local version = first
   for _, envelope in ipairs(unit.envelopes) do
@@ -117,7 +178,13 @@ local function enter_unit(unit, first)
     enter(int(version), unit.ns, envelope.src, envelope.q, envelope.drivers, envelope.n, envelope.slices,
       ARGV[envelope.body], now_ms, arg.check_ms)
     note(unit.ns, envelope, version)
+    if envelope.vectors > 0 then
+      keep_vectors(int(version), unit.ns, envelope)
+    end
     redis.call('SADD', P .. 'scopes', unit.ns .. '|' .. envelope.src)
+    count('accepted|' .. envelope.q, envelope.n)
+    count_minute(unit.ns, 'a', envelope.n)
+    count_used(unit.ns, envelope)
     version = version + envelope.n
   end
 end
@@ -133,8 +200,14 @@ local function known_answer(unit)
   return known[1] == unit.hash and { 'replay', known[2], known[3], known[4] } or { 'conflict' }
 end
 
--- Whether an id has another last version than the request was made for.
+-- Whether an id has another last version than the request was made for, or may have been deleted since.
 local function changed(unit)
+  if unit.seen ~= '' then
+    local newer = redis.call('ZRANGEBYSCORE', P .. 'st:' .. unit.ns .. '|' .. unit.src, '(' .. unit.seen, '+inf', 'LIMIT', 0, 1)
+    if #newer > 0 then
+      return { 'changed' }
+    end
+  end
   for at = 1, #unit.expects, 2 do
     local last = redis.call('HGET', P .. 'last:' .. unit.ns .. '|' .. unit.src, unit.expects[at]) or '0'
     if last ~= unit.expects[at + 1] then
@@ -160,5 +233,9 @@ for index, unit in ipairs(arg.units) do
   answers[index] = answer
 end
 redis.call('SET', P .. 'ver', int(next_version - 1))
+write_counts(now_ms)
+for field, n in pairs(used_now) do
+  redis.call('HINCRBY', P .. 'used', field, int(n))
+end
 answers[#answers + 1] = redis.call('EXISTS', P .. 'hurry')
 return answers

@@ -56,7 +56,7 @@ local function take(eid, fields)
   local e = P .. 'e:' .. eid
   redis.call('LPOP', list)
   redis.call('HINCRBY', P .. 'waiting', q, -1)
-  redis.call('HSET', e, 's:' .. q, 'l', 'k:' .. q, token)
+  redis.call('HSET', e, 's:' .. q, 'l', 'k:' .. q, token, 'cl', fields[10] or int(math.floor(now / 1000)))
   local attempts = redis.call('HINCRBY', e, 'a:' .. q, 1)
   if q == 'deliver.interactive' and attempts == 1 then
     pace(now - tonumber(eid) > 1000 * WAIT_MS)
@@ -75,7 +75,7 @@ end
 local most = nil
 local eid = redis.call('LINDEX', list, 0)
 while eid do
-  local fields = redis.call('HMGET', P .. 'e:' .. eid, 'src', 'd', 'n', 'sz', 'c:' .. q, 'vs', 'm:' .. q, 'z:' .. q, 'part')
+  local fields = redis.call('HMGET', P .. 'e:' .. eid, 'src', 'd', 'n', 'sz', 'c:' .. q, 'vs', 'm:' .. q, 'z:' .. q, 'part', 'cl')
   local limit = tonumber(fields[5] or math.huge)
   if source then
     local fits = fields[1] == source and fields[2] == drivers

@@ -10,7 +10,10 @@
 --                  z:<q> leases that ran out over a single memory
 --                  and for each driver: o:<driver> outcomes, x:<driver> errors, p:<driver> tries for single memories
 --                  (pk:<driver> what the driver had taken by then);
+--                  t:<driver> '<ms>,<ms>', from when to when it last worked on it;  cl: ms of the first claim;
 --                  part: some outcomes are there, others not yet
+--                  del: which of its writes are deletes, as 'first position:number,...'
+--                  over: JSON [version, the one noted before it of the same id, ...] of its writes that found one
 -- b:<eid> v:<eid>  its writes; its vectors, once a driver has to be served later. Opaque bytes. The vectors' space is vp.
 -- open             zset of envelopes with an open stage, by eid
 -- due              zset '<eid>/<q>' -> ms: every open stage, scored by what happens next
@@ -21,9 +24,12 @@
 -- backlog          hash 'ns|src|driver' and 'driver' -> memories accepted and not applied yet;
 --                  'store.<driver>' -> those of them that it was asked to take and did not
 -- use              hash 'bytes', 'memories', 'bytes|ns', 'memories|ns': what the journal holds; rate:<ns> a token bucket
--- acct             hash 'ns|src|driver|accepted', 'ns|src|driver|<letter>': memories, for ever
+-- acct             hash 'ns|src|driver|accepted', 'ns|src|driver|<letter>': memories, for ever. The letters of outcomes:
+--                  a applied, s superseded, f failed, n not: it was detached, c canceled
 -- scopes           set 'ns|src' of everything that was ever accepted
 -- envs:<ns>        zset of envelopes that jobs can be read from; gone: when each leaves it
+-- bad:<ns>         zset of those of them that ended with anything else than stored, or did once
+-- canceled:<ns|src> zset first version -> '<first>:<number>': versions that were canceled, the last CANCELED_KEPT ranges
 -- wt:<eid>         set of channels to wake;  deletes: a channel, 'ns|src' for each envelope with deletes
 -- st:<ns|src>      zset version -> '<version> <filter>': scoped tombstones
 -- stp:<ns|src|driver>  zset version -> ms until which reads hide what it covers; inf until the driver has applied it
@@ -45,12 +51,21 @@
 -- emptied          set of 'src|driver': what it has of the source is removed before it is filled
 -- joined           hash 'src|driver' -> last version before it became a member of a source that had memories already
 -- first            hash src -> the member that comes first, whatever the settings say
+-- key:<id>         hash, an API key: digest ns scopes name at(ms) used(ms); gone when it expires. keys:<ns> zset of ids by
+--                  at;  keyed: set of namespaces with keys;  locked: there from the first key on
+-- used             hash 'memories|ns', 'bytes|ns', 'tokens|ns': accepted, and embedded, for ever
+-- minute:<ns>:<m>  hash of what happened in one minute since 1970: a(ccepted), s(tored), f (given up), and t<ms> how many of
+--                  the stored could be found within so many ms (rates.py); minutes: zset of these keys, oldest out first
+-- totals           hash of what ever happened, for the metrics (totals.py): no namespace in its names
 local P = KEYS[1]
 local LINGER_MS = 20000
 local WAIT_MS = 8
 local HURRY = 100
 local HURRY_MS = 10000
 local KEEP_NOTED_MS = 60000
+local CANCELED_KEPT = 100000
+local KEEP_MINUTES = 1440
+local MOST_MINUTES = 100000
 
 local function int(number)
   return string.format('%.0f', number)
@@ -99,17 +114,71 @@ local function epoch(src)
   return redis.call('HGET', P .. 'spaces:' .. src, 'epoch') or '0'
 end
 
--- Counts the letters of one driver's outcomes, times sign.
-local function account(place, outcomes, n, sign)
+-- Calls 'each' with every letter of one driver's outcomes and how many there are.
+local function letters(outcomes, n, each)
   if #outcomes == 1 then
-    redis.call('HINCRBY', P .. 'acct', place .. '|' .. outcomes, sign * n)
+    each(outcomes, n)
     return
   end
-  for _, letter in ipairs({ 'a', 's', 'f', 'n' }) do
-    local _, count = string.gsub(outcomes, letter, '')
-    if count > 0 then
-      redis.call('HINCRBY', P .. 'acct', place .. '|' .. letter, sign * count)
+  for _, letter in ipairs({ 'a', 's', 'f', 'n', 'c' }) do
+    local _, found = string.gsub(outcomes, letter, '')
+    if found > 0 then
+      each(letter, found)
     end
+  end
+end
+
+-- Counts the letters of one driver's outcomes, times sign.
+local function account(place, outcomes, n, sign)
+  letters(outcomes, n, function(letter, found)
+    redis.call('HINCRBY', P .. 'acct', place .. '|' .. letter, int(sign * found))
+  end)
+end
+
+-- What is stored everywhere is read from the stores, as soon as nobody can have looked before that any more.
+local function forget_noted(eid, e, place, noted)
+  noted = cjson.decode(noted)
+  for at = 1, #noted, 2 do
+    if redis.call('HGET', P .. 'last:' .. place, noted[at + 1]) == int(tonumber(eid) + noted[at]) then
+      redis.call('HPEXPIRE', P .. 'last:' .. place, KEEP_NOTED_MS, 'FIELDS', 1, noted[at + 1])
+    end
+  end
+  redis.call('HDEL', e, 'noted')
+end
+
+-- The last stage of an envelope has ended; 'it' has its ns, src, drivers and n, 'keeps' the milliseconds that are kept
+-- its body, and itself when all is well or when not.
+local function finish(eid, e, it, keeps, now_ms)
+  local well = true
+  for driver in string.gmatch(it.drivers, '[^,]+') do
+    well = well and not string.find(redis.call('HGET', e, 'o:' .. driver) or '', '[fnc]')
+  end
+  local keep = well and keeps.ok or keeps.failed
+  local size, kept, noted = unpack(redis.call('HMGET', e, 'sz', 'vz', 'noted'))
+  use(it.ns, -it.n, -(tonumber(size) + tonumber(kept or 0)))
+  redis.call('HSET', e, 'fin', int(now_ms))
+  if noted then
+    forget_noted(eid, e, it.ns .. '|' .. it.src, noted)
+  end
+  if not well then
+    redis.call('ZADD', P .. 'bad:' .. it.ns, eid, eid)
+  end
+  redis.call('PEXPIRE', e, keep)
+  redis.call('PEXPIRE', P .. 'b:' .. eid, keeps.body)
+  redis.call('DEL', P .. 'v:' .. eid)
+  redis.call('ZREM', P .. 'open', eid)
+  redis.call('ZADD', P .. 'gone', int(now_ms + keep), eid .. '|' .. it.ns)
+end
+
+local function end_stage(eid, e, stage)
+  redis.call('ZREM', P .. 'due', eid .. '/' .. stage)
+  redis.call('HDEL', e, 's:' .. stage, 'k:' .. stage, 'g:' .. stage, 'c:' .. stage, 'm:' .. stage, 'z:' .. stage)
+  return redis.call('HINCRBY', e, 'open', -1)
+end
+
+local function wake(eid)
+  for _, channel in ipairs(redis.call('SMEMBERS', P .. 'wt:' .. eid)) do
+    redis.call('PUBLISH', channel, eid)
   end
 end
 
@@ -131,4 +200,45 @@ local function enter(eid, ns, src, q, drivers, n, slices, body, now_ms, check_ms
   end
   use(ns, n, #body)
   wait(eid, q, ns, false)
+end
+
+-- What this call counts is summed up here, and written once at its end.
+local minutes, totals = {}, {}
+
+local function count(name, n)
+  totals[name] = (totals[name] or 0) + n
+end
+
+local function count_minute(ns, field, n)
+  minutes[ns] = minutes[ns] or {}
+  minutes[ns][field] = (minutes[ns][field] or 0) + n
+end
+
+-- A minute of a namespace is about to be counted for the first time: those too old go, and the oldest beyond the bound.
+local function enter_minute(key, minute)
+  redis.call('EXPIRE', key, 60 * KEEP_MINUTES)
+  redis.call('ZADD', P .. 'minutes', minute, key)
+  redis.call('ZREMRANGEBYSCORE', P .. 'minutes', '-inf', minute - KEEP_MINUTES - 1)
+  local over = math.min(redis.call('ZCARD', P .. 'minutes') - MOST_MINUTES, 100)
+  local popped = over > 0 and redis.call('ZPOPMIN', P .. 'minutes', over) or {}
+  for at = 1, #popped, 2 do
+    redis.call('DEL', popped[at])
+  end
+end
+
+local function write_counts(now_ms)
+  for name, n in pairs(totals) do
+    redis.call('HINCRBY', P .. 'totals', name, int(n))
+  end
+  local minute = math.floor(now_ms / 60000)
+  for ns, fields in pairs(minutes) do
+    local key = P .. 'minute:' .. ns .. ':' .. int(minute)
+    local known = redis.call('EXISTS', key) == 1
+    for field, n in pairs(fields) do
+      redis.call('HINCRBY', key, field, int(n))
+    end
+    if not known then
+      enter_minute(key, minute)
+    end
+  end
 end

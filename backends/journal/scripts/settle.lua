@@ -1,15 +1,17 @@
 -- Ends stages, or sets them down for later. Only the holder of the lease may.
 -- What was written to other spaces than the source has by now is done again, at once.
--- ARGV: msgpack {token, queue, epoch, keep_body_ms, keep_ok_ms, keep_failed_ms, seen, detach_at, tally: [stage, ok, bad, ...],
+-- ARGV: msgpack {token, queue, epoch, keep_body_ms, keep_ok_ms, keep_failed_ms, seen, detach_at, bounds: [ms, ...], counts: {name: n}, tally: [stage, ok, bad, ...],
 -- alarms: [stage, text, ...], entries: [{eid, again_ms (-1: no), refund, progress, vectors, dead: [{version, payload, id,
 -- stage, code, detail, drivers, attempts}], results: [{driver, outcomes, errors, later_ms (-1: done), tried, skip,
--- cleared: [id, version, ...], lagging: [id, entry, ...], scopes: [version, ...]}]}]}
+-- cleared: [id, version, ...], lagging: [id, entry, ...], scopes: [version, ...], span: [ms ago, ms ago] or []}]}]}
 -- then the blobs: 'vectors' and 'payload' are indexes into ARGV.
 -- Returns for each entry 'ok', 'lost', or 'look' if there are scoped tombstones newer than 'seen' to be looked at first.
 local arg = cmsgpack.unpack(ARGV[1])
 local q = arg.queue
 local now_ms = math.floor(clock() / 1000)
+local keeps = { body = arg.keep_body_ms, ok = arg.keep_ok_ms, failed = arg.keep_failed_ms }
 local answers = {}
+local MOST_TOTALS = 2000
 
 local function set_down(eid, stage, later_ms, refund)
   local e = P .. 'e:' .. eid
@@ -21,40 +23,10 @@ local function set_down(eid, stage, later_ms, refund)
   redis.call('ZADD', P .. 'due', int(now_ms + later_ms), eid .. '/' .. stage)
 end
 
--- What is stored everywhere is read from the stores, as soon as nobody can have looked before that any more.
-local function forget_noted(eid, e, place, noted)
-  noted = cjson.decode(noted)
-  for at = 1, #noted, 2 do
-    if redis.call('HGET', P .. 'last:' .. place, noted[at + 1]) == int(tonumber(eid) + noted[at]) then
-      redis.call('HPEXPIRE', P .. 'last:' .. place, KEEP_NOTED_MS, 'FIELDS', 1, noted[at + 1])
-    end
-  end
-  redis.call('HDEL', e, 'noted')
-end
-
-local function finish(eid, e, it)
-  local failed = false
-  for driver in string.gmatch(it.drivers, '[^,]+') do
-    failed = failed or string.find(redis.call('HGET', e, 'o:' .. driver) or '', '[fn]') ~= nil
-  end
-  local keep = failed and arg.keep_failed_ms or arg.keep_ok_ms
-  local size, kept, noted = unpack(redis.call('HMGET', e, 'sz', 'vz', 'noted'))
-  use(it.ns, -it.n, -(tonumber(size) + tonumber(kept or 0)))
-  redis.call('HSET', e, 'fin', int(now_ms))
-  if noted then
-    forget_noted(eid, e, it.place, noted)
-  end
-  redis.call('PEXPIRE', e, keep)
-  redis.call('PEXPIRE', P .. 'b:' .. eid, arg.keep_body_ms)
-  redis.call('DEL', P .. 'v:' .. eid)
-  redis.call('ZREM', P .. 'open', eid)
-  redis.call('ZADD', P .. 'gone', int(now_ms + keep), eid .. '|' .. it.ns)
-end
-
-local function end_stage(eid, e, stage)
-  redis.call('ZREM', P .. 'due', eid .. '/' .. stage)
-  redis.call('HDEL', e, 's:' .. stage, 'k:' .. stage, 'g:' .. stage, 'c:' .. stage, 'm:' .. stage, 'z:' .. stage)
-  return redis.call('HINCRBY', e, 'open', -1)
+-- The codes of errors may be a strange driver's own: beyond a bound they are one.
+local function bounded(name, other)
+  local known = redis.call('HLEN', P .. 'totals') < MOST_TOTALS or redis.call('HEXISTS', P .. 'totals', name) == 1
+  return known and name or other
 end
 
 local function bury(it, dead)
@@ -74,6 +46,8 @@ local function bury(it, dead)
     'detail', dead.detail, 'drivers', dead.drivers, 'attempts', dead.attempts, 'at', int(now_ms), 'payload', payload)
   redis.call('ZADD', P .. 'dls:' .. it.ns, dead.version, dead.version)
   redis.call('HINCRBY', P .. 'dlc:' .. it.ns, dead.code, 1)
+  count_minute(it.ns, 'f', 1)
+  count(bounded('dead|' .. dead.code, 'dead|other'), 1)
   use(it.ns, 0, #payload)
 end
 
@@ -133,9 +107,15 @@ local function account_replay(it, driver, outcomes)
   end
 end
 
+-- When the driver worked on it: '<from ms>,<to ms>'; '' if it was not asked.
+local function span(result)
+  return result.span[1] and int(now_ms - result.span[1]) .. ',' .. int(now_ms - result.span[2]) or ''
+end
+
 local function record(e, it, result)
   if result.outcomes ~= '' then
-    redis.call('HSET', e, 'o:' .. result.driver, result.outcomes, 'x:' .. result.driver, result.errors, 'part', 1)
+    redis.call('HSET', e, 'o:' .. result.driver, result.outcomes, 'x:' .. result.driver, result.errors,
+      't:' .. result.driver, span(result), 'part', 1)
   end
   if result.tried then
     -- Only a try since the last of which the driver took others counts against the memories that failed.
@@ -145,6 +125,49 @@ local function record(e, it, result)
       redis.call('HSET', e, 'pk:' .. result.driver, taken, 'part', 1)
     end
   end
+end
+
+-- The driver by which an envelope's memories are found: the first that was not away.
+local served = {}
+local function serving(it)
+  local name = it.src .. '|' .. it.drivers
+  if served[name] == nil then
+    served[name] = false
+    for driver in string.gmatch(it.drivers, '[^,]+') do
+      local state = standing(it.src, driver)
+      if state == '' or state == 'absent' then
+        served[name] = driver
+        break
+      end
+    end
+  end
+  return served[name]
+end
+
+-- Once for each envelope, whatever comes of it again. How long it took: not of a replay, which waited for somebody.
+local function count_stored(e, it, outcomes)
+  local stored = 0
+  letters(outcomes, it.n, function(letter, found)
+    stored = stored + ((letter == 'a' or letter == 's') and found or 0)
+  end)
+  if stored == 0 or redis.call('HSETNX', e, 'found', 1) == 0 then
+    return
+  end
+  count_minute(it.ns, 's', stored)
+  if it.versions then
+    return
+  end
+  local took = math.max(0, now_ms - it.at)
+  local within = 'inf'
+  for _, bound in ipairs(arg.bounds) do
+    if took <= bound then
+      within = int(bound)
+      break
+    end
+  end
+  count_minute(it.ns, 't' .. within, stored)
+  count('searchable|' .. within, stored)
+  count('searchable|sum', stored * took)
 end
 
 local function end_driver(e, it, result)
@@ -160,10 +183,17 @@ local function end_driver(e, it, result)
     redis.call('ZREMRANGEBYSCORE', P .. 'stp:' .. place, '-inf', int(now_ms))
     redis.call('ZADD', P .. 'stp:' .. place, int(now_ms + LINGER_MS), version)
   end
+  local lacked = string.find(',' .. (it.failed or it.drivers) .. ',', ',' .. result.driver .. ',', 1, true)
   if not it.versions then
     account(place, result.outcomes, it.n, 1)
-  elseif string.find(',' .. (it.failed or it.drivers) .. ',', ',' .. result.driver .. ',', 1, true) then
+  elseif lacked then
     account_replay(it, result.driver, result.outcomes)
+  end
+  letters(result.outcomes, it.n, function(letter, found)
+    count('ended|' .. result.driver .. '|' .. letter, found)
+  end)
+  if result.driver == serving(it) and (lacked or not it.versions) then
+    count_stored(e, it, result.outcomes)
   end
 end
 
@@ -175,7 +205,7 @@ local function held_elsewhere(e, it, driver, state)
   for other in string.gmatch(it.drivers, '[^,]+') do
     local counts = other ~= driver and (gone or standing(it.src, other) ~= 'retired')
     local outcomes = counts and redis.call('HGET', e, 'o:' .. other) or ''
-    local missing = gone and '[^asf]' or '[^as]'
+    local missing = gone and '[^asfc]' or '[^asc]'
     if outcomes ~= '' and not string.find(outcomes, missing) then
       return true
     end
@@ -228,13 +258,16 @@ end
 local function store_later(eid, e, it, result)
   local stage = 'store.' .. result.driver
   record(e, it, { driver = result.driver, outcomes = result.skip and '' or result.outcomes, errors = result.errors,
-    tried = result.tried })
+    tried = result.tried, span = result.span })
   note_lagging(it.place .. '|' .. result.driver, result.lagging)
   if stage ~= q then
     redis.call('HINCRBY', e, 'open', 1)
     redis.call('HINCRBY', P .. 'backlog', stage, it.n)
   end
   set_down(eid, stage, result.later_ms, result.refund)
+  if not result.refund then
+    count('retried|' .. result.driver, 1)
+  end
   if standing(it.src, result.driver) ~= 'retired' then
     detach(result.driver, tonumber(redis.call('HGET', P .. 'backlog', stage) or 0))
   end
@@ -247,7 +280,7 @@ local function unseen(it, eid)
 end
 
 local function read(e)
-  local fields = redis.call('HMGET', e, 'ns', 'src', 'n', 'd', 'q', 'vs', 'fd')
+  local fields = redis.call('HMGET', e, 'ns', 'src', 'n', 'd', 'q', 'vs', 'fd', 'at')
   local versions = nil
   if fields[6] then
     versions = {}
@@ -256,7 +289,7 @@ local function read(e)
     end
   end
   return { ns = fields[1], src = fields[2], n = tonumber(fields[3]), drivers = fields[4], q = fields[5],
-    failed = fields[7] or nil, versions = versions, place = fields[1] .. '|' .. fields[2] }
+    failed = fields[7] or nil, at = tonumber(fields[8]), versions = versions, place = fields[1] .. '|' .. fields[2] }
 end
 
 -- A claim that was too much for its worker is tried in parts: after one that went well the next is twice as large.
@@ -313,12 +346,11 @@ local function settle(entry)
       record(e, it, result)
     end
     set_down(eid, q, entry.again_ms, entry.refund)
+    count('retried|embed', 1)
   elseif not share_out(entry, eid, e, it) and end_stage(eid, e, q) == 0 then
-    finish(eid, e, it)
+    finish(eid, e, it, keeps, now_ms)
   end
-  for _, channel in ipairs(redis.call('SMEMBERS', P .. 'wt:' .. eid)) do
-    redis.call('PUBLISH', channel, eid)
-  end
+  wake(eid)
   return 'ok'
 end
 
@@ -343,4 +375,8 @@ for at = 1, #arg.alarms, 2 do
   redis.call('HSETNX', P .. 'alarms', arg.alarms[at], arg.alarms[at + 1])
 end
 redis.call('HSET', P .. 'progress', q, int(now_ms))
+for name, n in pairs(arg.counts) do
+  count(bounded(name, 'other'), n)
+end
+write_counts(now_ms)
 return answers

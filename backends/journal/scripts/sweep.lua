@@ -47,6 +47,7 @@ end
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', P .. 'gone', '-inf', now_ms, 'LIMIT', 0, limit)) do
   local eid, ns = string.match(member, '^(%d+)|(.*)$')
   redis.call('ZREM', P .. 'envs:' .. ns, eid)
+  redis.call('ZREM', P .. 'bad:' .. ns, eid)
   redis.call('ZREM', P .. 'gone', member)
 end
 -- What has ended is kept for its jobs, but no more of it than 'kept'; what would leave first goes first.
@@ -55,6 +56,7 @@ for _, member in ipairs(over > 0 and redis.call('ZRANGE', P .. 'gone', 0, over -
   local eid, ns = string.match(member, '^(%d+)|(.*)$')
   redis.call('DEL', P .. 'e:' .. eid, P .. 'b:' .. eid)
   redis.call('ZREM', P .. 'envs:' .. ns, eid)
+  redis.call('ZREM', P .. 'bad:' .. ns, eid)
   redis.call('ZREM', P .. 'gone', member)
 end
 for _, q in ipairs(redis.call('HKEYS', P .. 'waiting')) do
@@ -64,4 +66,8 @@ for _, q in ipairs(redis.call('HKEYS', P .. 'waiting')) do
     redis.call('HDEL', P .. 'since', q)
   end
 end
+if expired > 0 then
+  count('leases', expired)
+end
+write_counts(now_ms)
 return { moved, redis.call('HGETALL', P .. 'waiting'), expired, retried }

@@ -1,0 +1,87 @@
+"""API keys over HTTP: those of the caller's namespace; of others by a key of the installation's own."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api.auth import grant_of
+from api.body import read_model
+from api.direct import Direct
+from api.keyring import Grant
+from api.models import KeyIn
+from api.openapi import body_of
+from api.problems import Problem, invalid, not_found
+from api.state import State, state_of
+from backends.journal.apikeys import ApiKey, TooManyKeys, create_key, list_keys, revoke_key
+from memrelay.apikeys import NAMESPACE, SCOPES, Token, new_token
+from memrelay.times import now_us
+
+router = APIRouter(prefix="/v1", route_class=Direct)
+log = logging.getLogger("memrelay.api")
+
+
+@router.get("/keys")
+async def get_keys(request: Request, namespace: str | None = None) -> Response:
+    """The API keys of the namespace, oldest first. The keys themselves are kept nowhere."""
+    state = state_of(request)
+    own = _namespace(state, grant_of(request), namespace)
+    view = {"keys": [key.view for key in await list_keys(state.journal, own)]}
+    return Response(msgspec.json.encode(view), media_type="application/json")
+
+
+@router.post("/keys", status_code=201, openapi_extra=body_of(KeyIn))
+async def post_key(request: Request) -> Response:
+    """Make an API key. ``key`` is in this answer and never again."""
+    state = state_of(request)
+    body = await read_model(request, KeyIn, state.settings.body_limit)
+    token, key = await make_key(state, grant_of(request), body)
+    view = {"key": str(token), **key.view}
+    headers = {"Cache-Control": "no-store"}
+    return Response(msgspec.json.encode(view), 201, headers, media_type="application/json")
+
+
+@router.delete("/keys/{id}", status_code=204)
+async def delete_key(request: Request, id: str, namespace: str | None = None) -> Response:
+    """Revoke an API key: 5 s later no API takes it any more."""
+    await end_key(state_of(request), grant_of(request), id, namespace)
+    return Response(status_code=204)
+
+
+async def make_key(state: State, grant: Grant, wanted: KeyIn) -> tuple[Token, ApiKey]:
+    """A new key, if the caller may make it: 403, 409 or 422 otherwise."""
+    namespace = _namespace(state, grant, wanted.namespace)
+    if wanted.expires_at is not None and wanted.expires_at <= now_us():
+        raise invalid([("/expires_at", "is over")])
+    token = new_token()
+    scopes = [scope for scope in SCOPES if scope in wanted.scopes]
+    try:
+        key = await create_key(
+            state.journal, token, namespace, scopes, name=wanted.name, expires_at=wanted.expires_at
+        )
+    except TooManyKeys as error:
+        raise Problem(409, error.code, f"{error}.".capitalize()) from None
+    told = (key.id, ",".join(scopes), namespace, grant.key_id or "nobody")
+    log.info("key %s (%s) of namespace %s was made by %s", *told)
+    return token, key
+
+
+async def end_key(state: State, grant: Grant, id: str, namespace: str | None = None) -> None:
+    """Revoke a key; 404 if the namespace has none of that id."""
+    own = _namespace(state, grant, namespace)
+    if not await revoke_key(state.journal, id, namespace=own):
+        raise not_found()
+    log.info("key %s of namespace %s was revoked by %s", id, own, grant.key_id or "nobody")
+
+
+def _namespace(state: State, grant: Grant, asked: str | None) -> str:
+    """The caller's, or the one asked for if that is the caller's to ask."""
+    if asked is None or asked == grant.namespace:
+        return grant.namespace
+    if not NAMESPACE.match(asked):
+        raise invalid([("/namespace", "lower-case letters, digits, _ and -, at most 64")])
+    if grant.namespace != state.settings.namespace:
+        raise Problem(403, "forbidden", "Keys of other namespaces are the operator's to make.")
+    return asked
