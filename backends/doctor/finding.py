@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from memrelay.errors import ConfigError, MemrelayError, Transient
 
-SECONDS = 10.0
+SECONDS = 20.0
 MENDED_BY_HAND = {
     "credentials": "its user or password is wrong: correct the address in the settings",
     "embedding_credentials": "correct the model's api_key",
