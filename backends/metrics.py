@@ -56,7 +56,7 @@ Name = Literal[
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Bounds of the histograms of what one process waits for."""
-OUTCOMES = {"a": "applied", "s": "superseded", "f": "failed", "n": "needs_sync"}
+OUTCOMES = {"a": "applied", "s": "superseded", "f": "failed", "n": "needs_sync", "c": "canceled"}
 DRIVER_STATES = ("serving", "away", "syncing")
 BREAKER_STATES = {"closed": 0, "half-open": 1, "open": 2}
 
@@ -92,7 +92,7 @@ METRICS = (
         "counter",
         "service",
         ("driver", "outcome"),
-        "Memories that a driver has ended: applied, superseded, failed or needs_sync.",
+        "Memories that a driver has ended: applied, superseded, failed, needs_sync or canceled.",
     ),
     Metric(
         "memrelay_dead_letters_total",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -24,12 +25,24 @@ def run_process(name: str, work: Callable[[], None]) -> int:
     try:
         work()
     except MemrelayError as error:
-        if as_json:
+        status = exits.UNAVAILABLE if isinstance(error, Unavailable) else exits.FAILED
+        if as_json and not _for_a_program():
             log.critical("%s", error)
         else:
-            print(f"memrelay {name}: {error}", file=sys.stderr)  # noqa: T201 - its last word
-        return exits.UNAVAILABLE if isinstance(error, Unavailable) else exits.FAILED
+            print(_last_word(name, error, status), file=sys.stderr)  # noqa: T201
+        return status
     except Exception:
         log.exception("memrelay %s ends, by a bug", name)
         return exits.FAILED
     return exits.OK
+
+
+def _last_word(name: str, error: MemrelayError, status: int) -> str:
+    """For a program where the command line was asked for JSON, else for people."""
+    if _for_a_program():
+        return json.dumps({"error": {"code": error.code, "detail": str(error), "status": status}})
+    return f"memrelay {name}: {error}"
+
+
+def _for_a_program() -> bool:
+    return os.environ.get(exits.ERRORS) == "json"

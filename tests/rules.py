@@ -57,7 +57,7 @@ RULES = [
     Rule(
         "noted: a write's version is forgotten while a newer one waits",
         SCRIPTS + "common.lua",
-        "if redis.call('HGET', P .. 'last:' .. place, noted[at + 1]) == int(tonumber(eid) + noted[at]) then",
+        "if last == int(tonumber(eid) + noted[2 * at - 1]) then",
         "if true then",
         JOURNAL,
     ),

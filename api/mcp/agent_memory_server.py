@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.mcp.relay import Asked, relay_of, settings_of
-from api.mcp.stored import again, stored
+from api.mcp.stored import change, merging, stored
 from api.mcp.tools import Toolset
-from memrelay.client import Hit, NewMemory, StoredMemory
+from memrelay.client import Changes, Hit, NewMemory, StoredMemory
 from memrelay.errors import InvalidInput
 
 PLAIN = ("user_id", "session_id", "created_at")
@@ -171,10 +171,17 @@ async def edit_long_term_memory(
         "event_date": None if event_date is None else event_date.isoformat(),
         "pinned": pinned,
     }
-    metadata = (memory.metadata or {}) | _given(kept)
+    before = memory.metadata or {}
+    metadata = before | _given(kept)
     edited = memory.model_copy(update=_given(fields) | {"metadata": metadata})
-    async with relay_of(asked) as relay:
-        await relay.add(again(edited))
+    changes: Changes = {"metadata": merging(before, metadata)}
+    if text is not None:
+        changes["text"] = text
+    if user_id is not None:
+        changes["user_id"] = user_id
+    if session_id is not None:
+        changes["session_id"] = session_id
+    await change(asked, memory_id, changes)
     return Kept(**_fields(edited))
 
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from api.mcp.relay import Asked, relay_of, settings_of
-from api.mcp.stored import again, stored
+from api.mcp.stored import change, merging, stored
 from api.mcp.tools import Toolset
-from memrelay.client import NewMemory
+from memrelay.client import Changes, NewMemory
 
 type Part = Annotated[float | None, Field(ge=0, le=1)]
 
@@ -116,17 +116,18 @@ async def update_memory(
     timestamp: str | None = None,
 ) -> str:
     """Update a memory: tags are replaced, metadata is merged, what is left out stays."""
-    memory = again(await stored(asked, memory_id))
-    extra = _given(type=type, confidence=confidence, importance=importance)
-    memory["metadata"] = {**memory["metadata"], **(metadata or {}), **extra}
+    changes: Changes = {}
+    given = (metadata or {}) | _given(type=type, confidence=confidence, importance=importance)
+    if given:
+        before = (await stored(asked, memory_id)).metadata or {}
+        changes["metadata"] = merging(before, {**before, **given})
     if content is not None:
-        memory["text"] = content
+        changes["text"] = content
     if tags is not None:
-        memory["tags"] = tags
+        changes["tags"] = tags
     if timestamp is not None:
-        memory["created_at"] = timestamp
-    async with relay_of(asked) as relay:
-        await relay.add(memory)
+        changes["created_at"] = timestamp
+    await change(asked, memory_id, changes)
     return f"Memory {memory_id} updated"
 
 

@@ -13,9 +13,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.mcp.filters import names_entity, told
 from api.mcp.relay import Asked, relay_of, settings_of
-from api.mcp.stored import again, stored
+from api.mcp.stored import change, merging, stored
 from api.mcp.tools import Toolset
-from memrelay.client import Accepted, Hit, Job, NewMemory, StoredMemory
+from memrelay.client import Accepted, Changes, Hit, Job, NewMemory, StoredMemory
 from memrelay.errors import InvalidInput, NotFound
 
 ENTITY = ("agent_id", "app_id")
@@ -189,18 +189,13 @@ async def get_memory(asked: Asked, memory_id: str) -> Memory:
 async def update_memory(
     asked: Asked, memory_id: str, text: str, metadata: dict[str, Any] | None = None
 ) -> Event:
-    """Replace the text of a memory, and its metadata if given; everything else stays.
-
-    Of two updates at once the later one holds.
-    """
-    memory = await stored(asked, memory_id)
-    replaced = again(memory)
-    replaced["text"] = text
+    """Replace the text of a memory, and its metadata if given; everything else stays."""
+    changes: Changes = {"text": text}
     if metadata is not None:
-        kept = {name: replaced["metadata"][name] for name in ENTITY if name in replaced["metadata"]}
-        replaced["metadata"] = kept | metadata
-    async with relay_of(asked) as relay:
-        return event_of(await relay.add(replaced))
+        before = (await stored(asked, memory_id)).metadata or {}
+        kept = {name: before[name] for name in ENTITY if name in before}
+        changes["metadata"] = merging(before, kept | metadata)
+    return event_of(await change(asked, memory_id, changes))
 
 
 async def delete_memory(asked: Asked, memory_id: str) -> Event:

@@ -1,13 +1,12 @@
-"""One memory as it is stored, to be told or to be written again.
-
-There is no write of single fields: who changes some reads the memory and writes it whole. Of two who do so at
-once the later holds, and a delete in between is undone.
-"""
+"""One memory as it is stored, to be told or to be changed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from api.mcp.relay import Asked, relay_of
-from memrelay.client import NewMemory, StoredMemory
+from memrelay.client import Accepted, Changes, StoredMemory
 from memrelay.errors import InvalidInput, NotFound
 
 
@@ -21,19 +20,23 @@ async def stored(asked: Asked, memory_id: str) -> StoredMemory:
             raise InvalidInput(message, pointer="/memory_id") from None
 
 
-def again(memory: StoredMemory) -> NewMemory:
-    """What writes the memory as it is."""
-    new: NewMemory = {
-        "id": memory.id,
-        "text": memory.text or "",
-        "tags": memory.tags,
-        "metadata": memory.metadata or {},
-        "created_at": memory.created_at,
-    }
-    if memory.user_id is not None:
-        new["user_id"] = memory.user_id
-    if memory.session_id is not None:
-        new["session_id"] = memory.session_id
-    if memory.expires_at is not None:
-        new["expires_at"] = memory.expires_at
-    return new
+async def change(asked: Asked, memory_id: str, changes: Changes) -> Accepted:
+    """Merge ``changes`` into what was accepted last; ``InvalidInput`` if there is no such memory, or not
+    any more."""
+    async with relay_of(asked) as relay:
+        try:
+            return await relay.edit(memory_id, changes)
+        except NotFound:
+            raise InvalidInput("there is no such memory", pointer="/memory_id") from None
+
+
+def merging(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes ``new`` of ``old`` when it is merged into it (RFC 7396)."""
+    changes: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            changes[name] = merging(before, value)
+        elif name not in old or before != value:
+            changes[name] = value
+    return changes

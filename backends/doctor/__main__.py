@@ -18,7 +18,7 @@ from pathlib import Path
 from backends.doctor import machine, stores
 from backends.doctor.broker import broker
 from backends.doctor.finding import Finding, checked, place
-from backends.doctor.journal import apart, clock, durable, workers
+from backends.doctor.journal import apart, clock, durable, exposure, workers
 from backends.journal import Journal
 from memrelay.errors import ConfigError
 from memrelay.settings import Settings, load_settings
@@ -41,8 +41,6 @@ async def findings(data: Path | None) -> AsyncIterator[Finding]:
     yield await checked("broker", partial(broker, settings), mend)
     async for finding in _stores(settings):
         yield finding
-    if exposed := machine.exposure(settings, allowed=machine.insecure_open()):
-        yield exposed
     yield await checked("port", partial(machine.port, settings), "")
     if directories := machine.own_directories(settings, data):
         yield machine.disk(directories)
@@ -62,6 +60,7 @@ async def _journal(settings: Settings, *, embedded: bool) -> AsyncIterator[Findi
             "journal and stores", partial(apart, journal, settings, embedded=embedded), mend
         )
         yield await checked("workers", partial(workers, journal), mend)
+        yield await checked("exposure", partial(exposure, journal, settings), mend)
     finally:
         await journal.close()
 

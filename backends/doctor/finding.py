@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from memrelay.errors import ConfigError, MemrelayError, Transient
 from memrelay.sentinels import sentinels_of, watched
 
-SECONDS = 10.0
+SECONDS = 20.0
 MENDED_BY_HAND = {
     "credentials": "its user or password is wrong: correct the address in the settings",
     "embedding_credentials": "correct the model's api_key",

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
+from backends.doctor import machine
 from backends.doctor.finding import Finding, place
 from backends.journal import Journal, check_durable
+from backends.journal.apikeys import locked
 from backends.journal.errors import translated
 from backends.journal.pulse import Pulse, pulse
 from memrelay import __version__
@@ -80,6 +82,12 @@ def judged(seen: Pulse) -> str | Finding:
         detail = f"this is memrelay {__version__}, but there are workers of {', '.join(others)}"
         return Finding(name, "wrong", detail, "upgrade every API and worker to one version")
     return f"{len(seen.alive)} running"
+
+
+async def exposure(journal: Journal, settings: Settings) -> str | Finding:
+    """Nobody else is served without a key."""
+    has_keys = settings.admin_key is not None or await locked(journal)
+    return machine.exposure(settings, locked=has_keys, allowed=machine.insecure_open())
 
 
 async def _run_id_of(url: str) -> str:

@@ -39,12 +39,14 @@ def misspelt(environment: Mapping[str, str]) -> Finding | None:
     return None
 
 
-def exposure(settings: Settings, *, allowed: bool) -> Finding | None:
-    """Served to others than this machine without API keys."""
+def exposure(settings: Settings, *, locked: bool, allowed: bool) -> str | Finding:
+    """Served to others than this machine without API keys; ``locked``: there are some."""
+    if locked:
+        return "API keys are asked for"
     if settings.host in LOOPBACK:
-        return None
-    detail = f"host {settings.host} serves everybody who reaches it, and no API key is configured"
-    mend = "keep host 127.0.0.1"
+        return "no API key, and only this machine is served"
+    detail = f"host {settings.host} serves everybody who reaches it, and there is no API key"
+    mend = "make one: memrelay keys create --scope admin; or keep host 127.0.0.1"
     if allowed:
         return Finding("exposure", "warning", f"{detail}, as MEMRELAY_INSECURE_OPEN says", mend)
     return Finding("exposure", "wrong", f"{detail}: the API does not start so", mend)

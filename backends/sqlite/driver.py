@@ -99,5 +99,7 @@ class SqliteDriver:
         self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         loop = asyncio.get_running_loop()
-        with translated(f"{self.name} ({self._path})"):
+        # Where the file is: for who starts it. What fails later is told to tenants.
+        what = self.name if self._connection is not None else f"{self.name} ({self._path})"
+        with translated(what):
             return await loop.run_in_executor(self._thread, lambda: work(*args, **kwargs))

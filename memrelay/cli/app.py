@@ -87,7 +87,10 @@ def top(
 def run(arguments: Sequence[str]) -> int:
     """The exit status. An error is one line on stderr, JSON with ``--json``; ``MEMRELAY_DEBUG=1`` adds
     where it came from."""
-    failed = _failed_in_json if _wants_json(arguments) else _failed
+    failed = _failed
+    if _wants_json(arguments):
+        failed = _failed_in_json
+        os.environ[exits.ERRORS] = "json"
     try:
         status = app(list(arguments), prog_name="memrelay", standalone_mode=False)
         sys.stdout.flush()

@@ -88,7 +88,7 @@ def bench(
 async def _run(url: str, source: str, memories: int, searches: int) -> Figures:
     user = f"memrelay-bench-{uuid4().hex[:12]}"
     async with AsyncMemrelay(url, patience=options.PATIENCE) as client:
-        await client.count(user_id=user, source=source)  # soon told when nobody answers
+        await client.count(user_id=user, source=source)  # soon told where nothing can be measured
     async with AsyncMemrelay(url, patience=WAIT) as client:
         course = Course(client, source, user)
         try:

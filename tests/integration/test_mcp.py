@@ -174,6 +174,21 @@ async def test_update_replaces_the_text_and_keeps_the_rest(
     assert last == before | {"memory": "Ana likes water.", "metadata": {"n": 1}}
 
 
+async def test_updates_build_on_each_other_and_not_on_what_was_deleted(
+    agent: Agent, user: str
+) -> None:
+    """Whether a store has heard of it or not."""
+    added = await agent.done("add_memory", text="Ana likes tea.", user_id=user, metadata={"n": 1})
+    (memory_id,) = added["memory_ids"]
+    await agent.call("update_memory", memory_id=memory_id, text="Ana likes tea.", metadata={"n": 2})
+    await agent.done("update_memory", memory_id=memory_id, text="Ana likes coffee.")
+    last = await agent.call("get_memory", memory_id=memory_id)
+    assert (last["memory"], last["metadata"]) == ("Ana likes coffee.", {"n": 2})
+    await agent.call("delete_memory", memory_id=memory_id)
+    refused = await agent.fails("update_memory", memory_id=memory_id, text="Ana is back.")
+    assert "no such memory" in refused
+
+
 async def test_deleted_memory_is_gone_at_once(agent: Agent, user: str) -> None:
     event = await agent.done("add_memory", text="Ana likes tea.", user_id=user)
     (memory_id,) = event["memory_ids"]

@@ -77,6 +77,20 @@ async def test_a_path_that_is_a_folder_is_one_clear_error(tmp_path: Path) -> Non
         await driver.open()
 
 
+async def test_what_a_memory_fails_with_does_not_say_where_the_file_is(
+    path: Path, driver: Driver
+) -> None:
+    """It is told to whoever asks for the job."""
+    await driver.ensure(SCOPE)
+    connection = apsw.Connection(str(path))
+    connection.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON memories BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    )
+    connection.close()
+    with pytest.raises(Permanent, match=r"^replica: ConstraintError: no room$"):
+        await driver.apply(SCOPE, upserts(1))
+
+
 async def test_a_file_that_is_no_database_is_refused_and_kept(path: Path) -> None:
     other = b"not a database " * 100
     await asyncio.to_thread(path.write_bytes, other)

@@ -79,7 +79,7 @@ class Scripted:
                 self.end_headers()
                 self.wfile.write(reply.content)
 
-            do_GET = do_POST = do_DELETE = _answer
+            do_GET = do_POST = do_PATCH = do_DELETE = _answer
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

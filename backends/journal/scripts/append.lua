@@ -75,16 +75,22 @@ end
 
 -- The last version of each id. What it takes the place of comes back should it be canceled.
 local function note_last(place, envelope, version)
-  local e, over = P .. 'e:' .. int(version), {}
-  for at = 1, #envelope.noted, 2 do
-    local own = int(version + envelope.noted[at])
-    local before = redis.call('HGET', P .. 'last:' .. place, envelope.noted[at + 1])
-    redis.call('HSET', P .. 'last:' .. place, envelope.noted[at + 1], own)
+  local e, ids, over, last, marks = P .. 'e:' .. int(version), {}, {}, {}, {}
+  for at = 2, #envelope.noted, 2 do
+    ids[#ids + 1] = envelope.noted[at]
+  end
+  for at, before in ipairs(redis.call('HMGET', P .. 'last:' .. place, unpack(ids))) do
+    local id, own = ids[at], int(version + envelope.noted[2 * at - 1])
+    before = last[id] or before
     if before then
       over[#over + 1] = own
       over[#over + 1] = before
     end
+    last[id] = own
+    marks[#marks + 1] = id
+    marks[#marks + 1] = own
   end
+  redis.call('HSET', P .. 'last:' .. place, unpack(marks))
   redis.call('HSET', e, 'noted', cjson.encode(envelope.noted))
   if #over > 0 then
     redis.call('HSET', e, 'over', cjson.encode(over))

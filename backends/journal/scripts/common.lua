@@ -138,10 +138,17 @@ end
 -- What is stored everywhere is read from the stores, as soon as nobody can have looked before that any more.
 local function forget_noted(eid, e, place, noted)
   noted = cjson.decode(noted)
-  for at = 1, #noted, 2 do
-    if redis.call('HGET', P .. 'last:' .. place, noted[at + 1]) == int(tonumber(eid) + noted[at]) then
-      redis.call('HPEXPIRE', P .. 'last:' .. place, KEEP_NOTED_MS, 'FIELDS', 1, noted[at + 1])
+  local ids, ended = {}, {}
+  for at = 2, #noted, 2 do
+    ids[#ids + 1] = noted[at]
+  end
+  for at, last in ipairs(redis.call('HMGET', P .. 'last:' .. place, unpack(ids))) do
+    if last == int(tonumber(eid) + noted[2 * at - 1]) then
+      ended[#ended + 1] = ids[at]
     end
+  end
+  if #ended > 0 then
+    redis.call('HPEXPIRE', P .. 'last:' .. place, KEEP_NOTED_MS, 'FIELDS', #ended, unpack(ended))
   end
   redis.call('HDEL', e, 'noted')
 end
