@@ -14,7 +14,9 @@ from memrelay.cli.app import app, run
 HEAD = """# Command line
 
 Exit status: 0 ok, 1 failed, 2 wrong usage, 3 partly, 4 unavailable. Most commands print JSON with `--json`,
-and take the service's address from `--url` or `MEMRELAY_URL`.
+and take the service's address from `--url` or `MEMRELAY_URL`, its key from `MEMRELAY_API_KEY`. With `--json`
+an error is JSON too, on standard error. `memrelay --install-completion` brings completion to bash, zsh and
+fish, of sources, drivers and jobs too.
 """
 
 
