@@ -5,7 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
 from redis.exceptions import ConnectionError as RedisConnectionError
+
+
+class QoS(kombu_redis.QoS):  # type: ignore[misc]
+    """A message whose acknowledgement fails leaves the prefetch window like one that was acknowledged.
+
+    In kombu 5.7 it stays. When as many had failed as a lane fetches ahead, over connections that broke
+    while the one that fetches went on, the lane waited for ever. The broker restores the message when its
+    visibility ends; it is a hint, and may come twice.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        try:
+            super().ack(delivery_tag)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        try:
+            super().reject(delivery_tag, requeue=requeue)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
 
 
 class _Mended:
@@ -16,6 +38,7 @@ class _Mended:
     """
 
     connection: Any
+    QoS = QoS
 
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection is None or self.connection.client is None:

@@ -388,6 +388,13 @@ RULES = [
         DETACH,
     ),
     Rule(
+        "broker: a message that cannot be acknowledged stays in the window",
+        "backends/transport.py",
+        "    QoS = QoS\n",
+        "",
+        "tests/integration/test_broker.py",
+    ),
+    Rule(
         "sync: what it was given since it was attached is taken for a stranger's",
         "workers/sync.py",
         'if name != driver and state.state == "away" and not',

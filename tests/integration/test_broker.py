@@ -110,6 +110,27 @@ def test_an_acknowledgement_over_a_lost_connection_is_a_connection_error(
         message.ack()
 
 
+@pytest.mark.parametrize("end", ["ack", "reject", "requeue"])
+def test_a_message_that_cannot_be_acknowledged_does_not_keep_others_away(
+    broker: Broker, publisher: Publisher, end: str
+) -> None:
+    """As many as are fetched ahead would stop the consumer for good."""
+    if broker.kind != "redis":
+        pytest.skip("of Redis alone: elsewhere the connection that fetches is lost with it")
+    publisher.publish(QUEUE, 1)
+    channel = broker.app.connection_for_read().default_channel
+    channel.basic_qos(0, 1, False)
+    message = broker.app.amqp.queues[QUEUE](channel).get()
+    assert not channel.qos.can_consume()
+    broker.server.kill()
+    try:
+        with pytest.raises(channel.connection.client.connection_errors):
+            message.ack() if end == "ack" else message.reject(requeue=end == "requeue")
+        assert channel.qos.can_consume()
+    finally:
+        broker.server.start()
+
+
 def test_a_message_that_no_queue_takes_is_an_error(
     broker: Broker, rabbitmq: RabbitMQServer, publisher: Publisher
 ) -> None:
