@@ -62,6 +62,13 @@ JOB_RULES = [
         CANCEL,
     ),
     Rule(
+        "cancel: what a stored write took the place of is kept",
+        SCRIPTS + "common.lua",
+        "redis.call('HDEL', e, 'over')",
+        "",
+        CANCEL,
+    ),
+    Rule(
         "cancel: all that shares an envelope",
         SCRIPTS + "cancel.lua",
         "math.max(first - eid, 0), math.min(last - eid, it.n - 1)",

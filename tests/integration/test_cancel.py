@@ -201,6 +201,17 @@ async def test_what_waits_among_many_canceled_ones_stays_in_order(
     assert claimed.eids == [first for first in firsts if first not in gone]
 
 
+async def test_what_a_write_took_the_place_of_is_forgotten_once_it_cannot_be_canceled(
+    journal: Journal,
+) -> None:
+    """Envelopes are kept for an hour after they have ended, and there are many of them."""
+    firsts = [first for _ in range(2) for first in await enter(journal, noting(["a"]))]
+    claimed = await claim(journal)
+    assert await journal.client.hexists(f"{PREFIX}e:{firsts[1]}", "over")
+    await journal.settle(claimed, [applied(first) for first in firsts])
+    assert not await journal.client.hexists(f"{PREFIX}e:{firsts[1]}", "over")
+
+
 async def test_other_namespaces_take_their_turn_when_one_is_canceled(journal: Journal) -> None:
     [mine, other] = await enter(journal, unit([["a"]]), unit([["b"]], namespace="other"))
     assert await cancel(journal, "other", [JobId(mine, 1)]) == [0], "it is not theirs"
