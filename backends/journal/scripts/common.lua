@@ -12,8 +12,8 @@
 --                  (pk:<driver> what the driver had taken by then);
 --                  t:<driver> '<ms>,<ms>', from when to when it last worked on it;  cl: ms of the first claim;
 --                  part: some outcomes are there, others not yet
---                  del: which of its writes are deletes, as 'first position:number,...'; not there in what an earlier release
---                  has accepted: nobody knows then
+--                  del: which of its writes are deletes, as 'first position:number,...'; not there in a replay, nor in what an
+--                  earlier release has accepted: nobody knows then
 --                  over: JSON [version, the one noted before it of the same id, ...] of its writes that found one, until it
 --                  has ended with nothing canceled
 -- b:<eid> v:<eid>  its writes; its vectors, once a driver has to be served later. Opaque bytes. The vectors' space is vp.
