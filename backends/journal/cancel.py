@@ -17,14 +17,14 @@ MEMORIES = 4096
 
 async def cancel(journal: Journal, namespace: str, ranges: Sequence[JobId]) -> list[int]:
     """How many memories of each range were canceled: those that no worker has claimed, but for deletes and
-    what a replay brings."""
+    what a replay brings. ``Unavailable`` as of ``Journal.append``."""
     run = journal.client.register_script(script("cancel"))
     counts: list[int] = []
     for part in _parts(ranges):
         numbers = [number for job in part for number in (job.first, job.count)]
         args: list[str | int] = [namespace, KEEP_BODY_MS, KEEP_FAILED_MS, *numbers]
         with translated():
-            counts += cast(Sequence[int], await run(keys=[PREFIX], args=args))
+            counts += cast(Sequence[int], await journal.held(run, args))
     return counts
 
 
