@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
@@ -16,6 +18,7 @@ from api.openapi import EVENTS, operation
 from api.problems import invalid, not_found
 from api.state import State, namespace_of, state_of
 from api.views import job_view
+from api.waiters import rest
 from backends.journal.cancel import cancel
 from backends.journal.joblist import JobFilter, list_jobs
 from backends.journal.jobs import ranges_of, read_job
@@ -172,6 +175,8 @@ class Follower:
 
     async def news(self) -> News:
         seen, seconds = self._seen, 0.0 if self._seen is None else FOLLOW_SECONDS
+        if seen is not None:
+            await asyncio.sleep(rest(seen.total))
         job = await self._state.waiters.wait(*self._place, lambda job: job != seen, seconds)
         self._seen = job
         if job is None:  # it has ended so long ago that it is forgotten

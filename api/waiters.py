@@ -12,6 +12,14 @@ from backends.journal.jobs import ranges_of, read_job, watch
 from memrelay.jobs import Job
 
 RECHECK = 1.0
+LOOKED_THROUGH = 200_000
+"""Memories a second that one who waits has looked through, at most: a large import has thousands of parts,
+and all of them are read for each look."""
+
+
+def rest(memories: int) -> float:
+    """Seconds between two looks at a job of so many."""
+    return memories / LOOKED_THROUGH
 
 
 class Waiters:
@@ -34,6 +42,7 @@ class Waiters:
         ranges = await ranges_of(self._journal, namespace, id)
         if not ranges:
             return None
+        pause = min(rest(sum(part.count for part in ranges)), timeout / 2)
         event = asyncio.Event()
         self._waiting[event] = (ranges[0].first - 512, ranges[-1].first + ranges[-1].count)
         try:
@@ -41,6 +50,7 @@ class Waiters:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     while job is not None and not until(job):
+                        await asyncio.sleep(pause)
                         await _either(event, RECHECK)
                         event.clear()
                         job = await read_job(self._journal, namespace, id)

@@ -263,6 +263,12 @@ class Rig:
         """Until nothing is in flight; how long that took."""
         return wait_until("everything to be stored", lambda: not self.due(), seconds)
 
+    def canceled(self, namespace: str = NAMESPACE) -> set[int]:
+        """The versions that were canceled, as the journal tells."""
+        found = self._journal_client.zrange(f"{PREFIX}canceled:{namespace}|default", 0, -1)
+        ranges = [tuple(map(int, item.split(b":"))) for item in found]
+        return {version for first, count in ranges for version in range(first, first + count)}
+
     def entered(self, namespace: str = NAMESPACE) -> int:
         """How many writes the journal has taken in."""
         eids = self._journal_client.zrange(f"{PREFIX}envs:{namespace}", 0, -1)

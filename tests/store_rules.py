@@ -51,7 +51,7 @@ STORE_RULES = [
     Rule(
         "members: what a new driver has from elsewhere is merged",
         "workers/sync.py",
-        "if name != driver and not await _is_empty(room, driver, it, state):",
+        'if name != driver and state.state == "away" and not await _is_empty(room, driver, it, state):',
         "if False:",
         MEMBERS,
     ),
@@ -100,8 +100,8 @@ STORE_RULES = [
     Rule(
         "members: what another gave up stays open for a retired one",
         SCRIPTS + "settle.lua",
-        "gone and '[^asf]' or '[^as]'",
-        "'[^as]'",
+        "gone and '[^asfc]' or '[^asc]'",
+        "'[^asc]'",
         MEMBERS,
     ),
     Rule(

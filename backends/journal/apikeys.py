@@ -14,6 +14,8 @@ from memrelay.times import format_time
 
 MAX_KEYS = 32
 """Of one namespace: a few for each of its programs, two of each while they are exchanged."""
+LASTING = ("create", "revoke")
+"""What a failover must not undo."""
 USED_EVERY_MS = 60_000
 """How coarse the time of last use is."""
 
@@ -139,4 +141,6 @@ async def locked(journal: Journal) -> bool:
 async def _run(journal: Journal, action: str, *args: str | int) -> Any:
     run = journal.client.register_script(script("apikeys"))
     with translated():
+        if action in LASTING:
+            return await journal.held(run, [action, *args])
         return await run(keys=[PREFIX], args=[action, *args])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import batched
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from backends.journal.errors import translated
@@ -12,20 +11,34 @@ from backends.journal.journal import KEEP_BODY_MS, KEEP_FAILED_MS, PREFIX, Journ
 from memrelay.jobs import JobId
 
 RANGES = 200
-"""Of one script call."""
+MEMORIES = 4096
+"""Of one script call, about: nobody else is answered meanwhile."""
 
 
 async def cancel(journal: Journal, namespace: str, ranges: Sequence[JobId]) -> list[int]:
     """How many memories of each range were canceled: those that no worker has claimed, but for deletes and
-    what a replay brings."""
+    what a replay brings. ``Unavailable`` as of ``Journal.append``."""
     run = journal.client.register_script(script("cancel"))
     counts: list[int] = []
-    for part in batched(ranges, RANGES):
+    for part in _parts(ranges):
         numbers = [number for job in part for number in (job.first, job.count)]
         args: list[str | int] = [namespace, KEEP_BODY_MS, KEEP_FAILED_MS, *numbers]
         with translated():
-            counts += cast(Sequence[int], await run(keys=[PREFIX], args=args))
+            counts += cast(Sequence[int], await journal.held(run, args))
     return counts
+
+
+def _parts(ranges: Sequence[JobId]) -> Iterator[list[JobId]]:
+    part: list[JobId] = []
+    memories = 0
+    for job in ranges:
+        if part and (len(part) == RANGES or memories + job.count > MEMORIES):
+            yield part
+            part, memories = [], 0
+        part.append(job)
+        memories += job.count
+    if part:
+        yield part
 
 
 class Canceled:

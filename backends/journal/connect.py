@@ -8,10 +8,11 @@ import redis
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncPool
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from memrelay.sentinels import Sentinels, sentinels_of, watched
 
@@ -40,6 +41,15 @@ def connect(url: str) -> aioredis.Redis:
     return master
 
 
+async def disconnect(client: aioredis.Redis) -> None:
+    """Close its connections, those to the Sentinels too."""
+    await client.aclose()
+    pool = client.connection_pool
+    if isinstance(pool, AsyncPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
+
+
 def connect_blocking(url: str) -> redis.Redis:
     """The same for a thread without a loop."""
     options = _OPTIONS | {"retry": Retry(NoBackoff(), 0)}
@@ -49,6 +59,15 @@ def connect_blocking(url: str) -> redis.Redis:
     sentinel: Any = Sentinel(found.hosts, sentinel_kwargs=_asking(found))  # type: ignore[no-untyped-call]
     master: redis.Redis = sentinel.master_for(found.master, **options, **_login(found))
     return master
+
+
+def disconnect_blocking(client: redis.Redis) -> None:
+    """The same for a thread without a loop."""
+    client.close()
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            sentinel.close()
 
 
 def _login(found: Sentinels) -> dict[str, Any]:

@@ -11,11 +11,12 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 import msgspec
+from redis.commands.core import AsyncScript
 
-from backends.journal.connect import connect
+from backends.journal.connect import connect, disconnect
 from backends.journal.errors import translated
 from backends.journal.packing import (
     claim_of,
@@ -117,7 +118,7 @@ class Journal:
         self._hidden = self.client.register_script(script("hidden"))
 
     async def close(self) -> None:
-        await self.client.aclose()
+        await disconnect(self.client)
 
     async def ping(self) -> None:
         with translated():
@@ -137,28 +138,28 @@ class Journal:
         }
         args = [_pack(argument), *bodies]
         with translated():
-            if self._replicas:
-                *answers, hurry = await self._append_held(args)
-            else:
-                *answers, hurry = await self._append(keys=[PREFIX], args=args)
+            *answers, hurry = await self.held(self._append, args)
         self.hurried = bool(hurry)
         return [entered(answer) for answer in answers]
 
-    async def _append_held(self, args: Sequence[bytes]) -> Sequence[list[bytes]]:
+    async def held(self, run: AsyncScript, args: Sequence[bytes | str | int]) -> Any:
+        """What a script answers, once the replicas that were asked for hold what it wrote."""
+        if not self._replicas:
+            return await run(keys=[PREFIX], args=args)
         async with self.client.pipeline(transaction=False) as pipe:
             # Replicas are waited for as far as this connection has written: an answer that is only
             # repeated, by its idempotency key, would write nothing.
             pipe.set(HELD, b"")
-            await self._append(keys=[PREFIX], args=args, client=pipe)
+            await run(keys=[PREFIX], args=args, client=pipe)
             pipe.wait(self._replicas, REPLICAS_MS)
-            _, answers, held = await pipe.execute()
+            _, answer, held = await pipe.execute()
         if held < self._replicas:
             raise Unavailable(
                 f"journal: {held} of {self._replicas} replicas hold what was written "
                 "(journal_replicas)",
                 code="replicas",
             )
-        return cast(Sequence[list[bytes]], answers)
+        return answer
 
     async def claim(self, queue: str, token: str) -> Claim | None:
         """Take the next envelopes of ``queue`` under a lease; None if nothing waits."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from backends.journal.connect import connect_blocking
+from backends.journal.connect import connect_blocking, disconnect_blocking
 from backends.journal.errors import translated
 from backends.journal.journal import (
     CHECK_MS,
@@ -33,7 +33,7 @@ class ThreadJournal:
         self._release = self._client.register_script(script("release"))
 
     def close(self) -> None:
-        self._client.close()
+        disconnect_blocking(self._client)
 
     def renew(self, queue: str, token: str, eids: Sequence[int]) -> int:
         """How many of these leases are still the token's; each is extended by a whole lease."""

@@ -73,6 +73,8 @@ class Traffic:
         """When a write expires, in microseconds, by (id, version)."""
         self.requests: Counter[str] = Counter()
         """Acknowledged, by what they asked for."""
+        self.canceled: dict[str, int] = {}
+        """How many memories of a job were canceled, at least."""
         self.repeated_otherwise: list[tuple[Any, Any]] = []
         """Answers to the repetition of a request that were not those of the request."""
         self.errors: list[BaseException] = []
@@ -119,6 +121,7 @@ class Traffic:
             "delete": lambda: self._delete(writer, client),
             "repeat": lambda: self._repeat(writer, client),
             "select": lambda: self._select(writer, client),
+            "cancel": lambda: self._cancel(writer, client),
         }
 
     def _batch(self, writer: Writer, client: Client, most: int, lane: str) -> int:
@@ -158,8 +161,18 @@ class Traffic:
         self.deleted.note_where(field, value, writer.delete_where(field, value))
         return 50  # a pause: what it selects has to be deleted
 
+    def _cancel(self, writer: Writer, client: Client) -> int:
+        """A write, and second thoughts: what no worker has taken up by then is stored nowhere."""
+        memories = client.memories(client.chance.randint(1, LARGEST))
+        answer = writer.put(memories, lane="bulk")
+        self._note_expiring(memories, answer)
+        job = answer["job"]["id"]
+        self.canceled[job] = 0
+        self.canceled[job] = writer.send("/v1/jobs/cancel", {"ids": [job]})["canceled"]
+        return len(memories)
 
-ACTS = {"single": 50, "batch": 20, "bulk": 5, "delete": 15, "repeat": 8, "select": 0.5}
+
+ACTS = {"single": 50, "batch": 20, "bulk": 5, "delete": 15, "repeat": 8, "select": 0.5, "cancel": 4}
 
 
 class Client:

@@ -76,6 +76,7 @@ def judged(campaign: Campaign) -> dict[str, Any]:
         "shown": {name: ids[:SHOWN] for name, ids in wrong.items() if ids},
         "dead letters": sum(dead.values()),
         "expired": sum(len(tenant.traffic.expiring) for tenant in campaign.tenants),
+        "canceled": sum(len(rig.canceled(tenant.namespace)) for tenant in campaign.tenants),
         "detached": dict(campaign.due.detached),
         "jobs": dict(statuses),
         "searches": searched(searches, record.faults),
@@ -139,7 +140,9 @@ def _of_stores(
     rig: Rig, tenant: Tenant, letters: Mapping[int, Mapping[str, str]]
 ) -> list[tuple[str, list[str]]]:
     """What the stores and the journal hold of a namespace, against the ledger."""
-    wrong = []
+    wrong = _of_canceled(rig, tenant)
+    gone = rig.canceled(tenant.namespace)
+    canceled = {(line.id, line.version) for line in rig.ledger.lines if line.version in gone}
     scope = replace(rig.scope, namespace=tenant.namespace)
     for store in rig.stores:
         dead = {
@@ -147,7 +150,7 @@ def _of_stores(
             for version, row in letters.items()
             if store in row["drivers"].split(",")
         }
-        verdict = judge(rig.ledger, rig.settings(store), scope, dead)
+        verdict = judge(rig.ledger, rig.settings(store), scope, dead | canceled)
         wrong += [
             (name, [f"{tenant.namespace}, {store}: {id}" for id in ids])
             for name, ids in asdict(verdict).items()
@@ -159,6 +162,20 @@ def _of_stores(
     return wrong
 
 
+def _of_canceled(rig: Rig, tenant: Tenant) -> list[tuple[str, list[str]]]:
+    """What was canceled stays so, and nothing else was."""
+    asked = tenant.traffic.canceled
+    gone = rig.canceled(tenant.namespace)
+    found: Counter[str] = Counter()
+    for line in rig.ledger.lines:
+        if line.namespace == tenant.namespace and line.version in gone:
+            found[line.job] += 1
+    return [
+        ("canceled unasked", sorted(found.keys() - asked.keys())),
+        ("not canceled after all", [job for job, count in asked.items() if found[job] < count]),
+    ]
+
+
 def _foreign_damage(rig: Rig, store: str) -> list[str]:
     """What memrelay did to the memories of a namespace that it was never asked to touch."""
     entries, count = read(rig.settings(store), foreign_scope())
@@ -168,8 +185,9 @@ def _foreign_damage(rig: Rig, store: str) -> list[str]:
 
 
 def job_statuses(rig: Rig, tenant: Tenant) -> Counter[str]:
-    """How many jobs of a namespace say what."""
-    jobs = sorted({x.job for x in rig.ledger.lines if x.namespace == tenant.namespace})
+    """How many jobs of a namespace say what, but for those of which a part was to be canceled."""
+    every = {line.job for line in rig.ledger.lines if line.namespace == tenant.namespace}
+    jobs = sorted(every - tenant.traffic.canceled.keys())
 
     def statuses(part: Sequence[str]) -> Counter[str]:
         with httpx.Client(base_url=tenant.apis[0].url, timeout=30) as client:

@@ -72,10 +72,10 @@ def owned(acme: httpx.Client) -> Owned:
     return it
 
 
-def alike(client: httpx.Client, method: str, there: str, absent: str) -> None:
+def alike(client: httpx.Client, method: str, there: str, absent: str, **sent: Any) -> None:
     """Both are 404, byte for byte the same."""
     headers = {"X-Request-ID": "thesame"}
-    one, other = (client.request(method, path, headers=headers) for path in (there, absent))
+    one, other = (client.request(method, path, headers=headers, **sent) for path in (there, absent))
     assert one.status_code == other.status_code == 404
     assert one.content == other.content
     differing = {"date"}
@@ -87,13 +87,16 @@ def alike(client: httpx.Client, method: str, there: str, absent: str) -> None:
 def test_what_another_has_is_as_what_nobody_has(
     house: House, acme: httpx.Client, globex: httpx.Client, owned: Owned
 ) -> None:
-    alike(globex, "GET", f"/v1/memories/{owned.id}", f"/v1/memories/{ABSENT}")
+    memory, absent = f"/v1/memories/{owned.id}", f"/v1/memories/{ABSENT}"
+    alike(globex, "GET", memory, absent)
+    alike(globex, "PATCH", memory, absent, json={"text": "taken over"})
     keys = "/v1/sources/default/keys"
     alike(globex, "GET", f"{keys}/{owned.id}", f"{keys}/{ABSENT}")
     alike(globex, "HEAD", f"{keys}/{owned.id}", f"{keys}/{ABSENT}")
     for job in owned.jobs:
         assert acme.get(f"/v1/jobs/{job}").status_code == 200
         alike(globex, "GET", f"/v1/jobs/{job}", f"/v1/jobs/{ABSENT_JOB}")
+        alike(globex, "GET", f"/v1/jobs/{job}/events", f"/v1/jobs/{ABSENT_JOB}/events")
     alike(globex, "DELETE", f"/v1/keys/{house.keys[ACME, 'read'].id}", "/v1/keys/0123456789abcdef")
     with house.client(None, cookies={COOKIE: str(house.keys[GLOBEX, "read"])}) as browser:
         assert browser.get(f"/ui/jobs/{owned.jobs[0]}").status_code == 404
@@ -128,6 +131,21 @@ def test_nothing_of_another_is_found_listed_or_counted(
         found = [word for word in secret if word in answer.text and word not in str(answer.url)]
         assert found == [], answer.text
     assert '"count":0' in asked[4].text
+
+
+def test_what_waits_is_canceled_by_whose_it_is(
+    house: House, acme: httpx.Client, globex: httpx.Client
+) -> None:
+    house.first.stop_worker()
+    try:
+        taken = acme.post("/v1/memories", json={"memories": [{"text": "waits"}]}).json()
+        asked: list[dict[str, Any]] = [{"ids": [taken["job"]["id"]]}, {"status": "accepted"}]
+        for body in asked:
+            told = globex.post("/v1/jobs/cancel", json=body)
+            assert (told.status_code, told.json()["canceled"]) == (200, 0), told.text
+        assert acme.post("/v1/jobs/cancel", json=asked[0]).json()["canceled"] == 1
+    finally:
+        house.first.start_worker()
 
 
 def test_a_key_of_a_request_is_ones_own(globex: httpx.Client, owned: Owned) -> None:
@@ -206,6 +224,11 @@ def test_without_the_journal_known_keys_search_on_and_others_are_told_to_wait(
         try:
             assert found(client) == [owned.id]
             refused(client.post("/v1/memories", json={"memories": [{"text": "tea"}]}), 503)
+            refused(client.patch(f"/v1/memories/{owned.id}", json={"text": "tea"}), 503)
+            refused(client.post("/v1/jobs/cancel", json={"ids": owned.jobs}), 503)
+            refused(client.post("/v1/keys", json={"scopes": ["read"], "name": "x"}), 503)
+            for path in ("jobs", f"jobs/{owned.jobs[0]}/events", "usage", "keys"):
+                refused(client.get(f"/v1/{path}"), 503)
             told = other.post("/v1/search", json=search)
             assert refused(told, 503)["code"] == "unavailable"
             assert told.headers["retry-after"]

@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
-from backends.journal import DriverResult, Drop, Entered, Journal, Settlement, encode_write
+from backends.journal import (
+    DriverResult,
+    Drop,
+    Entered,
+    Journal,
+    Settlement,
+    Unit,
+    encode_write,
+)
 from backends.journal.accounts import Account, accounts
-from backends.journal.cancel import RANGES, cancel, canceled
+from backends.journal.cancel import MEMORIES, RANGES, cancel, canceled
 from backends.journal.dead import Selection, replay
 from backends.journal.joblist import JobFilter, list_jobs
 from backends.journal.journal import PREFIX
@@ -199,6 +207,59 @@ async def test_what_waits_among_many_canceled_ones_stays_in_order(
     assert await ended(journal, *(JobId(first, 1) for first in gone)) == [1] * len(gone)
     claimed = await claim(journal)
     assert claimed.eids == [first for first in firsts if first not in gone]
+
+
+async def calls_of(journal: Journal) -> dict[str, int]:
+    """How often the journal's Redis has executed each command, from scripts too."""
+    stats: Any = await journal.client.info("commandstats")
+    return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_many_versions_of_one_id_are_canceled_without_a_look_at_all_for_each(
+    journal: Journal, newest_first: bool
+) -> None:
+    """The journal answers nobody else while it cancels."""
+    jobs = [JobId(first, 512) for _ in range(20) for first in await enter(journal, same())]
+    before = await calls_of(journal)
+    counts = await ended(journal, *(reversed(jobs) if newest_first else jobs))
+    after = await calls_of(journal)
+    assert counts == [512] * 20
+    for command in ("hget", "hmget", "zrevrangebyscore"):
+        assert after.get(command, 0) - before.get(command, 0) < 20 * 20, command
+
+
+def same() -> Unit:
+    return noting(["a"] * 512)
+
+
+async def test_no_call_cancels_more_than_the_others_can_wait_for(journal: Journal) -> None:
+    jobs = [JobId(first, 512) for _ in range(20) for first in await enter(journal, same())]
+    before = (await calls_of(journal))["evalsha"]
+    assert await ended(journal, *jobs) == [512] * 20
+    assert (await calls_of(journal))["evalsha"] - before >= 20 * 512 / MEMORIES
+
+
+async def test_what_an_earlier_release_accepted_is_not_canceled(journal: Journal) -> None:
+    """It did not say which writes are deletes, and those must go on."""
+    drafts = pack([([encode_write(Drop("a"))], ["a"], ())])
+    [first] = await enter(journal, replace(unit([]), drafts=drafts))
+    await journal.client.hdel(f"{PREFIX}e:{first}", "del")
+    assert (await list_jobs(journal, "ns", WAITING, limit=1)).jobs == []
+    assert await ended(journal, JobId(first, 1)) == [0]
+    claimed = await claim(journal)
+    assert claimed.eids == [first]
+
+
+async def test_what_a_write_took_the_place_of_is_forgotten_once_it_cannot_be_canceled(
+    journal: Journal,
+) -> None:
+    """Envelopes are kept for an hour after they have ended, and there are many of them."""
+    firsts = [first for _ in range(2) for first in await enter(journal, noting(["a"]))]
+    claimed = await claim(journal)
+    assert await journal.client.hexists(f"{PREFIX}e:{firsts[1]}", "over")
+    await journal.settle(claimed, [applied(first) for first in firsts])
+    assert not await journal.client.hexists(f"{PREFIX}e:{firsts[1]}", "over")
 
 
 async def test_other_namespaces_take_their_turn_when_one_is_canceled(journal: Journal) -> None:

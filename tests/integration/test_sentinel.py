@@ -12,9 +12,14 @@ import httpx
 import pytest
 import redis
 
+from backends.journal import Journal
+from backends.journal.apikeys import revoke_key
+from backends.journal.cancel import cancel
 from deploy.native.redis import RedisServer
 from deploy.native.sentinel import MASTER, SentinelServer
 from memrelay.embedded.ports import free_port
+from memrelay.errors import Unavailable
+from memrelay.jobs import JobId
 from tests.rig import redis_servers, wait_until
 from tests.service import Service, settings_env
 
@@ -192,3 +197,20 @@ def test_a_write_that_no_replica_holds_is_refused_until_one_does(watched: Watche
         return httpx.post(f"{url}/v1/memories", json=body, timeout=60).status_code == 202
 
     wait_until("a write to be held", accepted, SECONDS)
+
+
+async def test_what_must_not_come_back_is_held_by_a_replica_too(watched: Watched) -> None:
+    """A failover would store what was canceled, and take a key that was revoked."""
+    journal = Journal(f"{watched.sentinel.url}/0", replicas=1)
+    replicas = watched.others
+    for replica in replicas:
+        replica.freeze()
+    try:
+        with pytest.raises(Unavailable, match="0 of 1 replicas"):
+            await cancel(journal, "nobody", [JobId(1, 1)])
+        with pytest.raises(Unavailable, match="0 of 1 replicas"):
+            await revoke_key(journal, "0" * 16)
+    finally:
+        for replica in replicas:
+            replica.thaw()
+        await journal.close()

@@ -97,7 +97,7 @@ local function note_last(place, envelope, version)
   end
 end
 
--- Which writes of an envelope are deletes: runs of positions.
+-- Which writes of an envelope are deletes: runs of positions; none of them is said, too.
 local function deletes(envelope)
   if envelope.scoped ~= '' then
     return '0:1'
@@ -114,7 +114,9 @@ local function deletes(envelope)
       first, count = position, 1
     end
   end
-  runs[#runs + 1] = first .. ':' .. count
+  if first then
+    runs[#runs + 1] = first .. ':' .. count
+  end
   return table.concat(runs, ',')
 end
 
@@ -134,9 +136,7 @@ local function note(ns, envelope, version)
   if #envelope.noted > 0 then
     note_last(ns .. '|' .. envelope.src, envelope, version)
   end
-  if #envelope.drops > 0 or envelope.scoped ~= '' then
-    redis.call('HSET', P .. 'e:' .. int(version), 'del', deletes(envelope))
-  end
+  redis.call('HSET', P .. 'e:' .. int(version), 'del', deletes(envelope))
   if envelope.scoped ~= '' then
     local place = ns .. '|' .. envelope.src
     redis.call('ZADD', P .. 'st:' .. place, int(version), int(version) .. ' ' .. envelope.scoped)

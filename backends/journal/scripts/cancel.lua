@@ -1,11 +1,15 @@
--- Ends memories that no worker has claimed yet. Not deletes, which reads obey since they were accepted, nor what a replay
--- brings, which was tried before. An envelope ends with the last of its memories.
+-- Ends memories that no worker has claimed yet. Not deletes, which reads obey since they were accepted; nor where nobody said
+-- which are deletes: that is what a replay brings, which was tried before, or what an earlier release accepted. An envelope
+-- ends with the last of its memories.
 -- ARGV: ns, keep_body_ms, keep_ms, first version, count, ... of ranges. Returns how many of each range were canceled.
 local ns = ARGV[1]
 local keeps = { body = tonumber(ARGV[2]), ok = tonumber(ARGV[3]), failed = tonumber(ARGV[3]) }
 local now_ms = math.floor(clock() / 1000)
 local answers = {}
 local FEW, AT_ONCE = 8, 500
+
+-- Canceled writes that this call looks through, at most, for one before them that waits still.
+local hops = 10000
 
 -- For each queue the envelopes that leave the waiting: 'eids' (in the order that they were met), 'gone' by eid.
 local leaving = {}
@@ -16,71 +20,102 @@ local function letters_of(e, it)
   return #letters == 1 and string.rep(letters, it.n) or letters
 end
 
-local function read(e)
-  local fields = redis.call('HMGET', e, 'ns', 'src', 'q', 'd', 'n', 'vs', 'del', 'fin')
-  return fields[1] and { ns = fields[1], src = fields[2], q = fields[3], drivers = fields[4], n = tonumber(fields[5]),
-    replays = fields[6], deletes = fields[7] or '', ended = fields[8], place = fields[1] .. '|' .. fields[2] }
-end
-
-local function noted_before(e, version)
-  local over = cjson.decode(redis.call('HGET', e, 'over') or '[]')
-  for at = 1, #over, 2 do
-    if over[at] == version then
-      return over[at + 1]
+-- An envelope of ours as it is by now, looked up once; false if it is not known any more.
+local known = {}
+local function look(eid)
+  if known[eid] == nil then
+    local e = P .. 'e:' .. eid
+    local fields = redis.call('HMGET', e, 'ns', 'src', 'q', 'd', 'n', 'del', 'fin')
+    known[eid] = fields[1] and { e = e, first = tonumber(eid), ns = fields[1], src = fields[2], q = fields[3],
+      drivers = fields[4], n = tonumber(fields[5]), deletes = fields[6], ended = fields[7],
+      place = fields[1] .. '|' .. fields[2] }
+    if known[eid] then
+      known[eid].letters = letters_of(e, known[eid])
     end
   end
+  return known[eid]
 end
 
--- Whether a version is 'open', 'canceled', or else (nil) ended or not known any more; and its envelope.
-local function state_of(version)
-  local eid = redis.call('ZREVRANGEBYSCORE', P .. 'envs:' .. ns, version, '-inf', 'LIMIT', 0, 1)[1]
-  local e = P .. 'e:' .. (eid or '')
-  local it = read(e)
-  local position = it and tonumber(version) - tonumber(eid) + 1
-  if not it or position > it.n then
-    return nil
+-- The version that a canceled one took the place of; nil if it found none noted.
+local function noted_before(it, version)
+  if not it.over then
+    it.over = {}
+    local over = cjson.decode(redis.call('HGET', it.e, 'over') or '[]')
+    for at = 1, #over, 2 do
+      it.over[over[at]] = over[at + 1]
+    end
   end
-  if string.sub(letters_of(e, it), position, position) == 'c' then
-    return 'canceled', e
+  return it.over[version]
+end
+
+-- The envelope of a version, which is most often that of the one looked at before it.
+local function holding(version, it)
+  local number = tonumber(version)
+  if number < it.first or number >= it.first + it.n then
+    local eid = redis.call('ZREVRANGEBYSCORE', P .. 'envs:' .. ns, version, '-inf', 'LIMIT', 0, 1)[1]
+    it = eid and look(eid)
   end
-  return not it.ended and 'open' or nil, e
+  return it and number < it.first + it.n and it or nil
+end
+
+-- What was accepted before a canceled version and is not stored yet; nil if that was nothing.
+local function open_before(it, version)
+  local older = noted_before(it, version)
+  while older do
+    it = holding(older, it)
+    local letter = it and string.sub(it.letters, tonumber(older) - it.first + 1, tonumber(older) - it.first + 1)
+    if letter ~= 'c' then
+      return it and not it.ended and older or nil
+    end
+    hops = hops - 1
+    older = hops > 0 and noted_before(it, older)
+  end
 end
 
 -- What was accepted before and is not stored yet is the last version of the id again. If there is nothing like that, the
 -- canceled one stays noted as long as any that has ended: who looks finds it canceled, and the last one in the stores.
-local function unnote(e, place, id, version)
-  if redis.call('HGET', P .. 'last:' .. place, id) ~= version then
-    return
+local function unnote(it, positions)
+  local noted, hit, ids, versions, ended = cjson.decode(redis.call('HGET', it.e, 'noted') or '[]'), {}, {}, {}, {}
+  for _, position in ipairs(positions) do
+    hit[position] = true
   end
-  local older, state = noted_before(e, version), nil
-  while older do
-    state, e = state_of(older)
-    if state == 'open' then
-      redis.call('HSET', P .. 'last:' .. place, id, older)
-      return
+  for at = 1, #noted, 2 do
+    if hit[noted[at]] then
+      ids[#ids + 1] = noted[at + 1]
+      versions[#versions + 1] = int(it.first + noted[at])
     end
-    older = state == 'canceled' and noted_before(e, older)
   end
-  redis.call('HPEXPIRE', P .. 'last:' .. place, KEEP_NOTED_MS, 'FIELDS', 1, id)
+  for at, last in ipairs(#ids > 0 and redis.call('HMGET', P .. 'last:' .. it.place, unpack(ids)) or {}) do
+    local older = last == versions[at] and open_before(it, last)
+    if older then
+      redis.call('HSET', P .. 'last:' .. it.place, ids[at], older)
+    elseif last == versions[at] then
+      ended[#ended + 1] = ids[at]
+    end
+  end
+  if #ended > 0 then
+    redis.call('HPEXPIRE', P .. 'last:' .. it.place, KEEP_NOTED_MS, 'FIELDS', #ended, unpack(ended))
+  end
 end
 
-local function is_delete(it, position)
+local function deletes_of(it)
+  local found = {}
   for first, count in string.gmatch(it.deletes, '(%d+):(%d+)') do
-    if position >= tonumber(first) and position < first + count then
-      return true
+    for position = tonumber(first), first + count - 1 do
+      found[position] = true
     end
   end
-  return false
+  return found
 end
 
 -- The letters with those of the positions from 'first' to 'last' canceled that are no deletes, and which they were.
-local function canceled(e, it, first, last)
-  local letters, positions = {}, {}
-  for letter in string.gmatch(letters_of(e, it), '.') do
+local function canceled(it, first, last)
+  local letters, positions, is_delete = {}, {}, deletes_of(it)
+  for letter in string.gmatch(it.letters, '.') do
     letters[#letters + 1] = letter
   end
   for position = first, last do
-    if letters[position + 1] == '.' and not is_delete(it, position) then
+    if letters[position + 1] == '.' and not is_delete[position] then
       letters[position + 1] = 'c'
       positions[#positions + 1] = position
     end
@@ -167,35 +202,28 @@ local function end_all(eid, e, it)
 end
 
 local function cancel(eid, first, last)
-  local e = P .. 'e:' .. eid
-  local it = read(e)
-  if not it or it.ended or it.replays then
+  local it = look(eid)
+  if not it or it.ended or not it.deletes then
     return 0
   end
-  local state, held = unpack(redis.call('HMGET', e, 's:' .. it.q, 'g:' .. it.q))
+  local state, held = unpack(redis.call('HMGET', it.e, 's:' .. it.q, 'g:' .. it.q))
   if state ~= 'w' or held then
     return 0
   end
-  local letters, positions = canceled(e, it, math.max(first - eid, 0), math.min(last - eid, it.n - 1))
+  local letters, positions = canceled(it, math.max(first - eid, 0), math.min(last - eid, it.n - 1))
   if #positions == 0 then
     return 0
   end
+  it.letters = letters
   local whole = not string.find(letters, '[^c]')
   for driver in string.gmatch(it.drivers, '[^,]+') do
-    redis.call('HSET', e, 'o:' .. driver, whole and 'c' or letters, 'part', 1)
+    redis.call('HSET', it.e, 'o:' .. driver, whole and 'c' or letters, 'part', 1)
   end
-  local noted, hit = cjson.decode(redis.call('HGET', e, 'noted') or '[]'), {}
-  for _, position in ipairs(positions) do
-    hit[position] = true
-  end
-  for at = #noted - 1, 1, -2 do
-    if hit[noted[at]] then
-      unnote(e, it.place, noted[at + 1], int(eid + noted[at]))
-    end
-  end
+  unnote(it, positions)
   remember(eid, it, positions)
   if whole then
-    end_all(eid, e, it)
+    end_all(eid, it.e, it)
+    it.ended = true
   end
   wake(eid)
   return #positions

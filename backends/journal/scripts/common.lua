@@ -12,8 +12,10 @@
 --                  (pk:<driver> what the driver had taken by then);
 --                  t:<driver> '<ms>,<ms>', from when to when it last worked on it;  cl: ms of the first claim;
 --                  part: some outcomes are there, others not yet
---                  del: which of its writes are deletes, as 'first position:number,...'
---                  over: JSON [version, the one noted before it of the same id, ...] of its writes that found one
+--                  del: which of its writes are deletes, as 'first position:number,...'; not there in a replay, nor in what an
+--                  earlier release has accepted: nobody knows then
+--                  over: JSON [version, the one noted before it of the same id, ...] of its writes that found one, until it
+--                  has ended with nothing canceled
 -- b:<eid> v:<eid>  its writes; its vectors, once a driver has to be served later. Opaque bytes. The vectors' space is vp.
 -- open             zset of envelopes with an open stage, by eid
 -- due              zset '<eid>/<q>' -> ms: every open stage, scored by what happens next
@@ -156,9 +158,11 @@ end
 -- The last stage of an envelope has ended; 'it' has its ns, src, drivers and n, 'keeps' the milliseconds that are kept
 -- its body, and itself when all is well or when not.
 local function finish(eid, e, it, keeps, now_ms)
-  local well = true
+  local well, canceled = true, false
   for driver in string.gmatch(it.drivers, '[^,]+') do
-    well = well and not string.find(redis.call('HGET', e, 'o:' .. driver) or '', '[fnc]')
+    local outcomes = redis.call('HGET', e, 'o:' .. driver) or ''
+    well = well and not string.find(outcomes, '[fnc]')
+    canceled = canceled or string.find(outcomes, 'c', 1, true)
   end
   local keep = well and keeps.ok or keeps.failed
   local size, kept, noted = unpack(redis.call('HMGET', e, 'sz', 'vz', 'noted'))
@@ -166,6 +170,9 @@ local function finish(eid, e, it, keeps, now_ms)
   redis.call('HSET', e, 'fin', int(now_ms))
   if noted then
     forget_noted(eid, e, it.ns .. '|' .. it.src, noted)
+  end
+  if not canceled then
+    redis.call('HDEL', e, 'over')
   end
   if not well then
     redis.call('ZADD', P .. 'bad:' .. it.ns, eid, eid)

@@ -19,8 +19,8 @@ local function is_part(e)
 end
 
 local function can_be_canceled(e)
-  local q, n, replays, deletes = unpack(redis.call('HMGET', e, 'q', 'n', 'vs', 'del'))
-  return not replays and deletes ~= '0:' .. n and redis.call('HEXISTS', e, 'g:' .. q) == 0
+  local q, n, deletes = unpack(redis.call('HMGET', e, 'q', 'n', 'del'))
+  return deletes and deletes ~= '0:' .. n and redis.call('HEXISTS', e, 'g:' .. q) == 0
 end
 
 local function belongs(eid)
