@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+KEY = {"type": "http", "scheme": "bearer", "description": "An API key, where there are any."}
 TEMPLATE = "#/components/schemas/{model}"
 _models: list[type[BaseModel]] = []
 
@@ -38,7 +39,7 @@ def _body(media_type: str, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    """``app.openapi`` with the schemas of those bodies."""
+    """``app.openapi`` with the schemas of those bodies, and how keys are given."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -50,6 +51,8 @@ def install(app: FastAPI) -> None:
             )
             components = document.setdefault("components", {}).setdefault("schemas", {})
             components.update(schemas.get("$defs", {}))
+            document["components"]["securitySchemes"] = {"key": KEY}
+            document["security"] = [{"key": []}, {}]
             app.openapi_schema = document
         return app.openapi_schema
 
