@@ -79,7 +79,7 @@ async def end_key(state: State, grant: Grant, id: str, namespace: str | None = N
     """Revoke a key; 404 if the namespace has none of that id."""
     own = _namespace(state, grant, namespace)
     if not await revoke_key(state.journal, id, namespace=own):
-        raise not_found()
+        raise not_found("key")
     log.info("key %s of namespace %s was revoked by %s", id, own, grant.key_id or "nobody")
 
 

@@ -177,6 +177,8 @@ def described() -> FastAPI:
         version=__version__,
         description="Memories for AI agents: queued writes that can be checked, replicated searches.",
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load their scripts from another host
+        redoc_url=None,
     )
     routes: list[BaseRoute] = []
     for module in (*MODULES, *dashboard.MODULES):

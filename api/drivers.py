@@ -13,7 +13,7 @@ from api.body import parse_json, read_json, validate
 from api.direct import Direct
 from api.models import JoinIn, NothingIn, RetireIn, SyncIn
 from api.openapi import operation
-from api.problems import Problem, not_found
+from api.problems import Problem
 from api.state import State, namespace_of, state_of
 from api.views import pass_view
 from backends.journal import Journal
@@ -221,7 +221,9 @@ async def let_go(state: State, source: Source, name: str) -> bool:
     try:
         changed = await retire(state.journal, source.name, name)
     except NotAMember:
-        raise not_found() from None
+        there = ", ".join(store.name for store in source.stores)
+        detail = f"The source has no such driver, but {there}."
+        raise Problem(404, "not_found", detail) from None
     except LastWhole as error:
         raise Problem(409, error.code, f"{error}.".capitalize()) from None
     await state.sources.look(state.journal)
@@ -271,4 +273,5 @@ def _known(request: Request, name: str) -> State:
 def known_driver(state: State, name: str) -> None:
     """404 for one that is not in the settings."""
     if name not in state.sources.stores:
-        raise not_found()
+        there = ", ".join(state.sources.stores)
+        raise Problem(404, "not_found", f"The settings have no such driver, but {there}.")

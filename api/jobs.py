@@ -52,7 +52,7 @@ async def get_job(request: Request, id: str, wait: float = 0.0) -> Response:
     else:
         job = await read_job(state.journal, namespace, id)
     if job is None:
-        raise not_found()
+        raise not_found("job")
     return Response(msgspec.json.encode(job_view(job)), media_type="application/json")
 
 
@@ -101,7 +101,7 @@ async def follow_job(request: Request, id: str) -> Response:
     """
     state, namespace = state_of(request), namespace_of(request)
     if await read_job(state.journal, namespace, id) is None:
-        raise not_found()
+        raise not_found("job")
     follower = Follower(state, namespace, id)
     events = state.feeds.follow(("job", namespace, id), follower.news, every=FOLLOW_PAUSE)
     held = state.keyring.during(grant_of(request), events)

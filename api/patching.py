@@ -87,7 +87,7 @@ class Patching:
         """What is to be entered; a problem if that cannot be: 404, 412, or 422 with pointers."""
         record = look.found
         if record is None or record.memory.expired(now_us()):
-            raise not_found()
+            raise not_found("memory")
         if self.matching is not None and (problem := self.matching(record.memory)) is not None:
             raise problem
         put, kept = _patched(self.source, record, self.changes)

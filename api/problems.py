@@ -103,9 +103,9 @@ class Problem(Exception):
         )
 
 
-def not_found() -> Problem:
+def not_found(what: str = "object") -> Problem:
     """One answer for what is absent and for what belongs to another namespace."""
-    return Problem(404, "not_found", "There is no such object.")
+    return Problem(404, "not_found", f"There is no such {what}.")
 
 
 def refused(detail: str, *, shown: bool = True, login: bool = False) -> Problem:

@@ -33,7 +33,7 @@ async def get_memory(request: Request, id: str, source: str = "default") -> Resp
     )
     memory = answer.value.value.get(id)
     if memory is None or memory.expired(now_us()):
-        raise not_found()
+        raise not_found("memory")
     return Response(
         msgspec.json.encode(memory_view(memory)),
         headers={"ETag": f'"{memory.version}"'},

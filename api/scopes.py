@@ -38,8 +38,6 @@ ROUTES: Mapping[Need, str] = {
         GET /readyz
         GET /openapi.json
         GET /docs
-        GET /docs/oauth2-redirect
-        GET /redoc
         GET /ui/login
         POST /ui/login
         POST /ui/logout

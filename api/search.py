@@ -162,7 +162,7 @@ async def _after_job(wanted: Search, namespace: str) -> None:
         namespace, wanted.body.after_job, lambda job: job.primary_settled, wanted.left
     )
     if job is None:
-        raise not_found()
+        raise not_found("job")
     if not job.primary_settled:
         raise Problem(504, "not_stored_yet", "The job was not stored in time.", retry_after=1)
 

@@ -13,6 +13,7 @@ from api.dashboard import (
     login,
     missing,
     overview,
+    reference,
     search,
 )
 
@@ -26,6 +27,7 @@ MODULES = (
     dead_letters,
     keys,
     events,
+    reference,
     missing,
 )
 """In the order in which their routes are tried; ``missing`` takes what is left."""

@@ -22,7 +22,10 @@ HEADERS = ("id", "namespace", "scopes", "name", "created", "last used", "expires
 def create(
     scope: Annotated[
         list[str],
-        typer.Option(help="read, write or admin, which includes the others; may be repeated."),
+        typer.Option(
+            metavar="SCOPE",
+            help="read, write or admin, which includes the others; may be repeated.",
+        ),
     ],
     *,
     namespace: Annotated[

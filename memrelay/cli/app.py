@@ -32,7 +32,7 @@ from memrelay.cli import (
 )
 from memrelay.cli.examples import show_examples
 from memrelay.cli.output import help_if_alone, plain, say
-from memrelay.errors import MemrelayError, RateLimited, ServiceUnavailable, Unavailable
+from memrelay.errors import ApiError, MemrelayError, RateLimited, ServiceUnavailable, Unavailable
 
 INTERRUPTED = 130
 
@@ -99,7 +99,9 @@ def run(arguments: Sequence[str]) -> int:
     except (Unavailable, RateLimited, ServiceUnavailable) as error:
         return failed(str(error), error.code, exits.UNAVAILABLE)
     except MemrelayError as error:
-        return failed(str(error), error.code, exits.FAILED)
+        keyless = isinstance(error, ApiError) and error.status == 401
+        hint = " MEMRELAY_API_KEY is where commands find theirs." if keyless else ""
+        return failed(f"{error}{hint}", error.code, exits.FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return exits.FAILED

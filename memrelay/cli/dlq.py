@@ -26,7 +26,9 @@ OfSource = Annotated[
     str | None,
     typer.Option("--source", help="Only of this source.", autocompletion=completing.sources),
 ]
-Ids = Annotated[list[str] | None, typer.Option("--id", help="Only this memory; may be repeated.")]
+Ids = Annotated[
+    list[str] | None, typer.Option("--id", metavar="ID", help="Only this memory; may be repeated.")
+]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from memrelay.cli.options import AsJson
 from memrelay.cli.output import plain, show_json
 from memrelay.embedded.apps import app_command, app_environment
 from memrelay.embedded.environment import known_redis_port, stack_environment
-from memrelay.errors import MemrelayError
+from memrelay.errors import ConfigError, MemrelayError
 
 SIGNS = {"ok": "ok     ", "warning": "note   ", "wrong": "WRONG  ", "unavailable": "AWAY   "}
 COLORS = {
@@ -37,7 +38,8 @@ def doctor(
     """Check settings, journal, broker, drivers and embedding models: status 1 wrong, 4 away."""
     port = known_redis_port(data)
     if port is not None:
-        os.environ.update(stack_environment(data.resolve(), port))
+        with suppress(ConfigError):  # the first check tells it
+            os.environ.update(stack_environment(data.resolve(), port))
     findings = _findings([] if port is None else [str(data.resolve())], as_json)
     if as_json:
         show_json({"checks": findings})

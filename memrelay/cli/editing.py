@@ -28,7 +28,8 @@ def edit(
     user: Annotated[str | None, typer.Option("--user", help="Give it to this user.")] = None,
     session: Annotated[str | None, typer.Option("--session")] = None,
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", help="In place of all; may be repeated.")
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="In place of all; may be repeated."),
     ] = None,
     metadata: Annotated[
         str | None,

@@ -43,6 +43,8 @@ class Order:
     from_line: int
     bookmark: Bookmark
     earlier_refused: int
+    job: str | None
+    """Of what was accepted before this run."""
 
     @property
     def earlier_accepted(self) -> int:
@@ -110,7 +112,7 @@ def import_file(
         _interrupted(order)
         raise
     order.bookmark.remove()
-    return _report(order, result, wait, as_json, time.monotonic() - began)
+    return _report(order, result, as_json, time.monotonic() - began)
 
 
 def _file_of(file: Path, key: str | None, resume: bool) -> Path | None:
@@ -149,6 +151,7 @@ def _order(file: Path | None, url: str, source: str, key: str | None, resume: bo
         from_line=mark.line + 1 if mark else 1,
         bookmark=bookmark,
         earlier_refused=mark.refused if mark else 0,
+        job=mark.job if mark else None,
     )
 
 
@@ -159,7 +162,7 @@ async def _run(order: Order, *, wait: bool, quiet: bool) -> Result:
     async with AsyncMemrelay(order.url, patience=PATIENCE) as client:
         await client.ready()
         with display(wanted=not quiet) as shown:
-            async with _following(client, state, shown) as following:
+            async with _following(client, state, shown, order.job) as following:
                 try:
                     imported = await client.import_ndjson(
                         lines,
@@ -177,11 +180,13 @@ async def _run(order: Order, *, wait: bool, quiet: bool) -> Result:
 class Following:
     """Keeps the state shown up to date with what the service says about the import's job."""
 
-    def __init__(self, client: AsyncMemrelay, state: State, shown: Display) -> None:
+    def __init__(
+        self, client: AsyncMemrelay, state: State, shown: Display, job: str | None
+    ) -> None:
         self._client = client
         self._state = state
         self._shown = shown
-        self._job: str | None = None
+        self._job = job
 
     def told_by(self, order: Order) -> Any:
         """What ``import_ndjson`` calls after each accepted part: the bookmark first, then the display."""
@@ -189,8 +194,8 @@ class Following:
         def told(done: Imported) -> None:
             if done.line >= order.from_line:
                 refused = order.earlier_refused + done.refused
-                order.bookmark.write(Mark(order.key, done.line, refused))
-            self._job = done.job
+                order.bookmark.write(Mark(order.key, done.line, refused, done.job))
+            self._job = done.job or self._job
             self._state.read, self._state.read_bytes = done.line, done.read
             self._state.accepted = order.earlier_accepted + done.accepted
             self._state.refused = order.earlier_refused + done.refused
@@ -231,9 +236,9 @@ class Following:
 
 @asynccontextmanager
 async def _following(
-    client: AsyncMemrelay, state: State, shown: Display
+    client: AsyncMemrelay, state: State, shown: Display, job: str | None
 ) -> AsyncIterator[Following]:
-    following = Following(client, state, shown)
+    following = Following(client, state, shown, job)
     task = asyncio.create_task(following.for_ever())
     try:
         yield following
@@ -249,10 +254,11 @@ def _interrupted(order: Order) -> int:
     return exits.PARTIAL
 
 
-def _report(order: Order, result: Result, wait: bool, as_json: bool, seconds: float) -> int:
+def _report(order: Order, result: Result, as_json: bool, seconds: float) -> int:
     imported, job = result.imported, result.job
     refused = order.earlier_refused + imported.refused
     failed = job.primary.failed + job.primary.canceled if job else 0
+    done = job.primary.stored if job else imported.accepted
     for refusal in imported.refusals[:SHOWN_REFUSALS]:
         say(f"line {refusal.line}: {refusal.code}: {refusal.detail}")
     if imported.refused > SHOWN_REFUSALS:
@@ -274,11 +280,10 @@ def _report(order: Order, result: Result, wait: bool, as_json: bool, seconds: fl
             }
         )
     else:
-        done = "stored" if wait and job else "accepted"
         typer.echo(
-            f"{imported.accepted - failed} {done}, {refused} refused, {failed} failed "
-            f"in {seconds:.1f} s; job {imported.job or '-'}"
+            f"{done} {'stored' if job else 'accepted'}, {refused} refused, {failed} failed "
+            f"in {seconds:.1f} s; job {imported.job or order.job or '-'}"
         )
     if not refused and not failed:
         return exits.OK
-    return exits.PARTIAL if imported.accepted > failed else exits.FAILED
+    return exits.PARTIAL if done else exits.FAILED

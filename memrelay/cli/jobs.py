@@ -141,7 +141,8 @@ def cancel_jobs(
     if as_json:
         show_json({"jobs": jobs, "canceled": memories})
     else:
-        typer.echo(f"{memories} memories of {jobs} jobs are canceled")
+        nothing = "; no such job has a memory that no worker has begun with" if not jobs else ""
+        typer.echo(f"{memories} memories of {jobs} jobs are canceled{nothing}")
     return exits.OK
 
 

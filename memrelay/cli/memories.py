@@ -38,7 +38,9 @@ def add(
     id: Annotated[str | None, typer.Option("--id", help="An existing one is replaced.")] = None,
     user: User = None,
     session: Session = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", help="May be repeated.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="May be repeated.")
+    ] = None,
     metadata: Annotated[str | None, typer.Option("--metadata", metavar="JSON")] = None,
     source: Source = "default",
     wait: Wait = False,

@@ -22,8 +22,8 @@ Source = Annotated[
     str,
     typer.Option("--source", help="A named source of memories.", autocompletion=completing.sources),
 ]
-User = Annotated[str | None, typer.Option("--user", help="Only, or of, this user.")]
-Session = Annotated[str | None, typer.Option("--session", help="Only, or of, this session.")]
+User = Annotated[str | None, typer.Option("--user", help="Of this user.")]
+Session = Annotated[str | None, typer.Option("--session", help="Of this session.")]
 Filter = Annotated[
     str | None,
     typer.Option("--filter", help='As JSON, such as \'{"tags": "food"}\'.', metavar="JSON"),

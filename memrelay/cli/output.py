@@ -56,6 +56,15 @@ def show_rows(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     Console().print(table)
 
 
+def show_columns(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """As ``show_rows``, but on a terminal every row is a column: for many fields of few things."""
+    if not sys.stdout.isatty():
+        show_rows(headers, rows)
+        return
+    first, *others = zip(headers, *rows, strict=True)
+    show_rows([plain(name) for name in first], others)
+
+
 def _plain_value(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")

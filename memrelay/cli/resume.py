@@ -16,12 +16,13 @@ from memrelay.errors import ConfigError
 class Mark:
     """The lines up to ``line`` of a file with this ``key`` (which follows from its content) are accepted.
 
-    ``refused`` of them were refused for good.
+    ``refused`` of them were refused for good; ``job`` has what was accepted.
     """
 
     key: str
     line: int
     refused: int
+    job: str | None = None
 
 
 class Bookmark:

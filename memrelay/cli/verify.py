@@ -12,7 +12,7 @@ import typer
 
 from memrelay import exits
 from memrelay.cli.options import AsJson
-from memrelay.cli.output import plain, show_json, show_rows
+from memrelay.cli.output import plain, show_columns, show_json
 from memrelay.embedded.apps import app_command, app_environment
 from memrelay.embedded.environment import known_redis_port, stack_environment
 
@@ -69,7 +69,7 @@ def _show(line: dict[str, Any]) -> None:
             + ([store["live"], store["tombstones"]] if store else ["?", "?"])
             + [drift.get(key, "?") for key in DRIFT]
         )
-    show_rows(("driver", *JOURNAL, "dead letters", "live", "tombstones", *DRIFT), rows)
+    show_columns(("driver", *JOURNAL, "dead letters", "live", "tombstones", *DRIFT), rows)
     for name, reason in line["unreachable"].items():
         typer.echo(plain(f"{name} cannot be read: {reason}"))
     _show_ledger(line)
@@ -80,4 +80,4 @@ def _show_ledger(line: dict[str, Any]) -> None:
     if accounts:
         ends = ("visible", "superseded", "deleted", "dead", "canceled")
         headers = ("ledger", "accepted", *ends, *FAULTS)
-        show_rows(headers, [[n, *(a[key] for key in headers[1:])] for n, a in accounts.items()])
+        show_columns(headers, [[n, *(a[key] for key in headers[1:])] for n, a in accounts.items()])

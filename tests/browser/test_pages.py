@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import apsw
 import pytest
@@ -115,3 +115,23 @@ async def test_login_says_that_no_key_is_needed_yet(page: Page) -> None:
     await page.goto("/ui/login")
     await expect(page.get_by_text("There is no API key yet")).to_be_visible()
     await look(page, "login")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_reference_shows_every_route_and_calls_it_without_another_host(
+    page: Page, scheme: Literal["light", "dark"]
+) -> None:
+    await page.emulate_media(color_scheme=scheme)
+    await page.goto("/")
+    await page.get_by_role("link", name="API reference").click()
+    described = await (await page.request.get("/openapi.json")).json()
+    routes = sum(len(methods) for methods in described["paths"].values())
+    await expect(page.locator(".opblock")).to_have_count(routes)
+    await expect(page.get_by_role("button", name="Authorize")).to_be_visible()
+    usage = page.locator(".opblock", has=page.locator("[data-path='/v1/usage']"))
+    await usage.get_by_role("button").first.click()
+    await usage.get_by_role("button", name="Try it out").click()
+    await usage.get_by_role("button", name="Execute").click()
+    status = usage.locator(".live-responses-table .response-col_status")
+    await expect(status.last).to_contain_text("200")
+    await look(page)

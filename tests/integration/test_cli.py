@@ -17,6 +17,8 @@ import httpx
 import pytest
 
 from memrelay import exits
+from memrelay.cli.resume import Bookmark, Mark
+from memrelay.client import key_of_file
 from memrelay.embedded.ports import free_port, is_free
 from tests.cli import COMMAND, START_SECONDS, STOP_SECONDS, environment_in, processes_in, up_in
 from tests.rig import wait_until
@@ -72,7 +74,7 @@ def test_a_memory_is_added_found_and_removed(memrelay: Memrelay, user: str) -> N
     assert memrelay("count", "--user", user, "--filter", '{"tags": "food"}').stdout == "1\n"
     assert memrelay("rm", id, "--wait").returncode == exits.OK
     gone = memrelay("get", id)
-    assert (gone.returncode, gone.stderr) == (exits.FAILED, "memrelay: There is no such object.\n")
+    assert (gone.returncode, gone.stderr) == (exits.FAILED, "memrelay: There is no such memory.\n")
 
 
 def test_text_may_come_from_stdin(memrelay: Memrelay, user: str) -> None:
@@ -154,6 +156,36 @@ def test_ctrl_c_leaves_an_import_that_can_be_resumed(
     assert json.loads(resumed.stdout)["accepted"] == 30_000 - line
     assert memrelay("count", "--user", user).stdout == "30000\n"
     assert not bookmark.exists()
+
+
+def test_a_resumed_import_waits_for_what_was_accepted_before(
+    memrelay: Memrelay, service: Service, user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _ndjson(tmp_path / "a.ndjson", user, 40)
+    job = _json(memrelay("import", str(file), "--json", "--quiet"))["job"]["id"]
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    key = key_of_file(file)
+    Bookmark.of(file, service.url, "default", key).write(Mark(key, 40, 0, job))
+
+    resumed = memrelay("import", str(file), "--resume", "--quiet")
+    assert resumed.returncode == exits.OK
+    assert resumed.stdout.startswith("40 stored, 0 refused, 0 failed in ")
+    assert resumed.stdout.endswith(f"; job {job}\n")
+
+
+def test_a_driver_that_is_not_there_is_told_with_those_that_are(memrelay: Memrelay) -> None:
+    for command in ("sync", "join", "retire"):
+        done = memrelay(command, "nowhere")
+        assert done.returncode == exits.FAILED
+        assert done.stderr.endswith("no such driver, but redis, sqlite.\n")
+
+
+def test_canceling_what_has_ended_says_why_nothing_was_canceled(
+    memrelay: Memrelay, user: str
+) -> None:
+    job = _json(memrelay("add", "Ana sits.", "--user", user, "--wait", "--json"))["job"]["id"]
+    done = memrelay("jobs", "cancel", job)
+    assert done.stdout.startswith("0 memories of 0 jobs are canceled; no such job has a memory")
 
 
 def test_a_changed_file_is_not_resumed(

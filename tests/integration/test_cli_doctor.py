@@ -30,7 +30,7 @@ from deploy.native.redis import RedisServer
 from memrelay import __version__, exits
 from memrelay.embedded.ports import free_port
 from memrelay.testing.model_server import Behaviour, ModelServer
-from tests.cli import COMMAND
+from tests.cli import COMMAND, environment_in
 from tests.service import Service, settings_env
 from tests.unit.scripted import Reply, Scripted
 
@@ -70,6 +70,18 @@ def doctor(tmp_path: Path) -> Doctor:
         return Report(done.returncode, checks, done.stdout)
 
     return run
+
+
+def test_a_file_that_is_no_toml_is_a_finding_where_up_has_run_as_well(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    (tmp_path / ".memrelay").mkdir()
+    (tmp_path / ".memrelay" / "redis-port").write_text("6379")
+    (tmp_path / "memrelay.toml").write_text("[drivers.redis]\n[drivers.redis]\n")
+    found = doctor(environment_in(tmp_path))
+    assert found.status == exits.FAILED
+    assert found.bad() == {"settings"}
+    assert "twice" in found.text
 
 
 def test_a_whole_installation_is_found_whole(service: Service, doctor: Doctor) -> None:
