@@ -71,8 +71,8 @@ JOB_RULES = [
     Rule(
         "cancel: what a stored write took the place of is kept",
         SCRIPTS + "common.lua",
-        "redis.call('HDEL', e, 'over')",
-        "",
+        "canceled and 'tp' or 'over'",
+        "'tp'",
         CANCEL,
     ),
     Rule(

@@ -2,7 +2,7 @@
 -- KEYS[1] is '{mrj}:', the prefix (and the one slot) of every key of the journal.
 --
 -- e:<eid>          hash, an envelope without its body. eid is its first version.
---                  ns src q(ueue) d(rivers) n sl(ices) sz (bytes) at(ms) open fin(ms), tp (where its requests are traced), of a replay vs (its versions)
+--                  ns src q(ueue) d(rivers) n sl(ices) sz (bytes) at(ms) open fin(ms), tp (where its requests are traced, until it has ended), of a replay vs (its versions)
 --                  and fd (the drivers that had given them up), and for
 --                  each stage <q>: s:<q> state (w waiting, l leased, r retry)  k:<q> lease token  a:<q> attempts
 --                  g:<q> how many envelopes the lease was over  c:<q> how many a claim may hold, once one ran out
@@ -171,9 +171,7 @@ local function finish(eid, e, it, keeps, now_ms)
   if noted then
     forget_noted(eid, e, it.ns .. '|' .. it.src, noted)
   end
-  if not canceled then
-    redis.call('HDEL', e, 'over')
-  end
+  redis.call('HDEL', e, 'tp', canceled and 'tp' or 'over')
   if not well then
     redis.call('ZADD', P .. 'bad:' .. it.ns, eid, eid)
   end
