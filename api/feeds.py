@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ ALIVE_SECONDS = 15.0
 LIFE_SECONDS = 600.0
 """Then a stream ends and the browser asks again, with a key that may have been revoked by now."""
 MOST_LISTENERS = 256
+MOST_OF_ONE = 192
+"""Listeners of one namespace: others always find room."""
 END = "event: end\ndata: end\n\n"
 
 
@@ -54,7 +57,8 @@ class _Listener:
 class _Feed:
     """One text, made every so many seconds as long as somebody listens."""
 
-    def __init__(self, source: Source, every: float) -> None:
+    def __init__(self, source: Source, every: float, owner: str) -> None:
+        self.owner = owner
         self._source = source
         self._every = every
         self._latest: News | None = None
@@ -96,24 +100,29 @@ class Feeds:
                 listener.woken.set()
 
     def follow(
-        self, key: Hashable, source: Source, *, every: float = EVERY_SECONDS
+        self, key: Hashable, source: Source, *, owner: str = "", every: float = EVERY_SECONDS
     ) -> AsyncGenerator[str]:
-        """Events: what ``source`` says, whenever that changes. Raises ``Full`` at once.
+        """Events of a namespace, ``owner``: what ``source`` says, whenever that changes.
+
+        Raises ``Full`` at once.
 
         Those of the same ``key`` share a source: the first one's. It is asked ``every`` so many seconds,
         and may take its time until there is news.
         """
-        if sum(len(feed.listeners) for feed in self._feeds.values()) >= MOST_LISTENERS:
+        counts: Counter[str] = Counter()
+        for feed in self._feeds.values():
+            counts[feed.owner] += len(feed.listeners)
+        if counts.total() >= MOST_LISTENERS or counts[owner] >= MOST_OF_ONE:
             raise Full("too many pages are open: close some, or look again later", retry_after=10)
-        return self._events(key, source, every)
+        return self._events(key, lambda: _Feed(source, every, owner))
 
-    async def _events(self, key: Hashable, source: Source, every: float) -> AsyncGenerator[str]:
+    async def _events(self, key: Hashable, create: Callable[[], _Feed]) -> AsyncGenerator[str]:
         listener = _Listener()
         if self._closed:
             return
         feed = self._feeds.get(key)
         if feed is None:
-            feed = self._feeds[key] = _Feed(source, every)
+            feed = self._feeds[key] = create()
         feed.enter(listener)
         try:
             async for event in _told(listener, lambda: self._closed):

@@ -103,7 +103,8 @@ async def follow_job(request: Request, id: str) -> Response:
     if await read_job(state.journal, namespace, id) is None:
         raise not_found("job")
     follower = Follower(state, namespace, id)
-    events = state.feeds.follow(("job", namespace, id), follower.news, every=FOLLOW_PAUSE)
+    key = ("job", namespace, id)
+    events = state.feeds.follow(key, follower.news, owner=namespace, every=FOLLOW_PAUSE)
     held = state.keyring.during(grant_of(request), events)
     return StreamingResponse(
         held, headers={"Cache-Control": "no-store"}, media_type="text/event-stream"

@@ -32,7 +32,8 @@ async def get_events(request: Request, page: str, id: str = "") -> Response:
     if make is None:
         raise not_found()
     look = Look(page, id, viewer_of(request))
-    events = state.feeds.follow(look, partial(shown, make, state, look))
+    source = partial(shown, make, state, look)
+    events = state.feeds.follow(look, source, owner=look.viewer.namespace)
     return StreamingResponse(
         state.keyring.during(grant_of(request), events),
         headers=HEADERS,

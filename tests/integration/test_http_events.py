@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api import feeds
-from api.feeds import MOST_LISTENERS, Feeds, News
+from api.feeds import MOST_OF_ONE, Feeds, News
 from memrelay import Memrelay, errors
 from tests.integration.conftest import Refused
 from tests.rig import wait_until
@@ -106,7 +106,7 @@ def test_no_more_may_follow_than_the_process_bears_and_who_leaves_makes_room(
     with httpx.Client(timeout=60, limits=limits) as http:
         with ExitStack() as stack:
             followed = []  # kept: a stream that nobody holds is closed
-            for _ in range(MOST_LISTENERS):
+            for _ in range(MOST_OF_ONE):
                 followed.append(stack.enter_context(http.stream("GET", place)).iter_lines())
                 next(followed[-1])
             with http.stream("GET", place) as full:

@@ -120,6 +120,20 @@ async def test_there_is_an_end_to_how_many_may_look(
     await anext(feeds.follow("other", Counter()))
 
 
+async def test_one_namespace_cannot_take_the_room_of_all(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_OF_ONE", 1)
+    events = feeds.follow("key", Counter(), owner="acme")
+    await anext(events)
+    with pytest.raises(Full):
+        feeds.follow("key", Counter(), owner="acme")
+    other = feeds.follow("other", Counter(), owner="globex")
+    await anext(other)
+    for stream in (events, other):
+        await stream.aclose()
+
+
 async def test_listener_of_a_quiet_feed_is_told_that_the_stream_lives(
     feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
