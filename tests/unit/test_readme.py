@@ -16,10 +16,9 @@ def test_settings_of_the_readme_are_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", README.read_text(), flags=re.S)
-    mcp, whole = blocks
+    [whole] = blocks
     file = tmp_path / "memrelay.toml"
-    file.write_text(mcp + whole)
+    file.write_text(whole)
     monkeypatch.setenv("MEMRELAY_CONFIG", str(file))
     settings = load_settings()
-    assert list(settings.sources) == ["default", "cache"]
-    assert settings.mcp_toolsets == ["mem0"]
+    assert list(settings.sources) == ["default"]

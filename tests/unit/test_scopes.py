@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from starlette.routing import BaseRoute, Route
 
-from api import dashboard, mcp
-from api.app import MODULES
+from api import mcp
+from api.app import described
 from api.scopes import ADMIN, ANY, OPEN, OPERATOR, READ, ROUTES, SCRAPE, WRITE, Need, need_of
 
 
@@ -16,8 +16,7 @@ async def _nothing() -> None:
 
 
 def _all() -> list[BaseRoute]:
-    own = [route for module in (*MODULES, *dashboard.MODULES) for route in module.router.routes]
-    return [*FastAPI().routes, *own, Route(mcp.PATH, _nothing)]
+    return [*described().routes, Route(mcp.PATH, _nothing)]
 
 
 def _route(method: str, path: str) -> BaseRoute:
