@@ -39,7 +39,7 @@ def publisher(broker: Broker) -> Iterator[Publisher]:
     publisher = broker.publisher()
     for queue in (QUEUE, OTHER):
         publisher.waiting(queue)  # declared
-        broker.delete(queue)
+        broker.empty(queue)
     publisher.reset()
     yield publisher
     publisher.reset()
