@@ -17,7 +17,7 @@ async def _nothing() -> None:
 
 def _all() -> list[BaseRoute]:
     own = [route for module in (*MODULES, *dashboard.MODULES) for route in module.router.routes]
-    return [*FastAPI().routes, *own, Route(mcp.PATH, _nothing)]
+    return [*FastAPI(docs_url=None, redoc_url=None).routes, *own, Route(mcp.PATH, _nothing)]
 
 
 def _route(method: str, path: str) -> BaseRoute:
