@@ -20,6 +20,7 @@ from backends.doctor.broker import broker
 from backends.doctor.finding import Finding, checked, place
 from backends.doctor.journal import apart, clock, durable, exposure, workers
 from backends.journal import Journal
+from memrelay.embedded.environment import known_redis_port
 from memrelay.errors import ConfigError
 from memrelay.settings import Settings, load_settings
 
@@ -35,9 +36,9 @@ async def findings(data: Path | None) -> AsyncIterator[Finding]:
         return
     sources = ", ".join(f"{n} ({' > '.join(s.drivers)})" for n, s in settings.sources.items())
     yield Finding("settings", "ok", f"sources: {sources}")
-    async for finding in _journal(settings, embedded=data is not None):
+    async for finding in _journal(settings, data):
         yield finding
-    mend = f"start the broker at {place(settings.broker_url)}, or set MEMRELAY_BROKER_URL"
+    mend = _started("broker", settings.broker_url, "MEMRELAY_BROKER_URL", data)
     yield await checked("broker", partial(broker, settings), mend)
     async for finding in _stores(settings):
         yield finding
@@ -46,10 +47,10 @@ async def findings(data: Path | None) -> AsyncIterator[Finding]:
         yield machine.disk(directories)
 
 
-async def _journal(settings: Settings, *, embedded: bool) -> AsyncIterator[Finding]:
+async def _journal(settings: Settings, data: Path | None) -> AsyncIterator[Finding]:
     """What asks the journal, as long as it answers."""
     journal = Journal(settings.journal_url)
-    mend = f"start the Redis at {place(settings.journal_url)}, or set MEMRELAY_JOURNAL_URL"
+    mend = _started("Redis", settings.journal_url, "MEMRELAY_JOURNAL_URL", data)
     try:
         found = await checked("journal", partial(durable, journal, settings), mend)
         yield found
@@ -57,12 +58,20 @@ async def _journal(settings: Settings, *, embedded: bool) -> AsyncIterator[Findi
             return
         yield await checked("clock", partial(clock, journal), mend)
         yield await checked(
-            "journal and stores", partial(apart, journal, settings, embedded=embedded), mend
+            "journal and stores", partial(apart, journal, settings, embedded=data is not None), mend
         )
         yield await checked("workers", partial(workers, journal), mend)
         yield await checked("exposure", partial(exposure, journal, settings), mend)
     finally:
         await journal.close()
+
+
+def _started(what: str, url: str, setting: str, data: Path | None) -> str:
+    """The mend of a server that does not answer; an embedded one is ``up``'s to start."""
+    port = known_redis_port(data) if data else None
+    if port and place(url).startswith(f"127.0.0.1:{port}/"):
+        return "start memrelay up, which has its data here"
+    return f"start the {what} at {place(url)}, or set {setting}"
 
 
 async def _stores(settings: Settings) -> AsyncIterator[Finding]:

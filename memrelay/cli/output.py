@@ -48,6 +48,9 @@ def show_rows(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         for row in rows:
             typer.echo("\t".join(plain(cell) for cell in row))
         return
+    if not rows:
+        typer.echo("none")
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
         table.add_column(header, overflow="fold")

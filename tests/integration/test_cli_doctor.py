@@ -84,6 +84,15 @@ def test_a_file_that_is_no_toml_is_a_finding_where_up_has_run_as_well(
     assert "twice" in found.text
 
 
+def test_what_up_has_is_started_by_up(doctor: Doctor, tmp_path: Path) -> None:
+    (tmp_path / ".memrelay").mkdir()
+    (tmp_path / ".memrelay" / "redis-port").write_text(str(free_port()))
+    found = doctor(environment_in(tmp_path))
+    assert found.status == exits.UNAVAILABLE
+    for check in ("journal", "broker"):
+        assert found.checks[check]["mend"].startswith("start memrelay up")
+
+
 def test_a_whole_installation_is_found_whole(service: Service, doctor: Doctor) -> None:
     found = doctor(service.env)
     assert found.status == exits.OK, found.text

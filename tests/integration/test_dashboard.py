@@ -163,7 +163,9 @@ async def test_key_is_kept_in_a_cookie_for_pages_alone(opened: Opened) -> None:
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
         cookie = answer.headers["set-cookie"].lower()
         assert "httponly" in cookie and "samesite=strict" in cookie and "secure" in cookie
-        assert (await http.get("/ui/jobs")).status_code == 200
+        jobs = await http.get("/ui/jobs")
+        assert jobs.status_code == 200
+        assert "/metrics" not in jobs.text  # it takes no cookie
         assert (await http.get("/v1/jobs")).status_code == 401
         assert (await http.post("/ui/logout", headers=OURS)).headers["location"] == "/ui/login"
         assert (await http.get("/ui/jobs")).status_code == 303

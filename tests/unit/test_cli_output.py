@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from memrelay.cli.output import show_columns
+from memrelay.cli.output import show_columns, show_rows
 
 HEADERS = ("driver", "accepted", "needs_sync")
 ROWS = [["redis", 31, 0], ["sqlite", 31, 7]]
@@ -29,3 +29,13 @@ def test_many_fields_of_few_things_stand_below_each_other_on_a_terminal(
 def test_in_a_pipe_every_thing_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     show_columns(HEADERS, ROWS)
     assert capsys.readouterr().out == "redis\t31\t0\nsqlite\t31\t7\n"
+
+
+def test_of_nothing_a_person_is_told_none_and_a_pipe_gets_no_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show_rows(HEADERS, [])
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show_rows(HEADERS, [])
+    assert capsys.readouterr().out == "none\n"
