@@ -37,12 +37,14 @@ def rabbitmq(broker: Broker) -> RabbitMQServer:
 def publisher(broker: Broker) -> Iterator[Publisher]:
     """On empty queues."""
     publisher = broker.publisher()
-    for queue in (QUEUE, OTHER):
-        publisher.waiting(queue)  # declared
-        broker.empty(queue)
-    publisher.reset()
-    yield publisher
-    publisher.reset()
+    try:
+        for queue in (QUEUE, OTHER):
+            publisher.waiting(queue)  # declared
+            broker.empty(queue)
+        publisher.reset()
+        yield publisher
+    finally:
+        publisher.reset()
 
 
 def seconds_to_fail(publisher: Publisher, act: Callable[[], object]) -> float:
