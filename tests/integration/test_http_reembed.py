@@ -79,7 +79,10 @@ class Asking:
 
     def _ask(self, number: int) -> None:
         body = {"query": text(number), "top_k": 50, "mode": "semantic", "include": ["vector"]}
-        answer = self._http.post("/v1/search", json=body)
+        try:
+            answer = self._http.post("/v1/search", json=body)
+        except httpx.RemoteProtocolError:
+            return  # an API that wakes up closes connections that were idle for too long: no answer
         self.answers += 1
         if answer.status_code != 200:
             self.wrong.append(answer.text)
