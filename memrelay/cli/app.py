@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -87,10 +87,16 @@ def top(
 def run(arguments: Sequence[str]) -> int:
     """The exit status. An error is one line on stderr, JSON with ``--json``; ``MEMRELAY_DEBUG=1`` adds
     where it came from."""
-    failed = _failed
-    if _wants_json(arguments):
-        failed = _failed_in_json
-        os.environ[exits.ERRORS] = "json"
+    if not _wants_json(arguments):
+        return _run(arguments, _failed)
+    os.environ[exits.ERRORS] = "json"  # of the processes that it starts, too
+    try:
+        return _run(arguments, _failed_in_json)
+    finally:
+        del os.environ[exits.ERRORS]
+
+
+def _run(arguments: Sequence[str], failed: Callable[[str, str, int], int]) -> int:
     try:
         status = app(list(arguments), prog_name="memrelay", standalone_mode=False)
         sys.stdout.flush()

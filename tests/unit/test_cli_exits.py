@@ -64,7 +64,6 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(options, "PATIENCE", 0.0)
-    monkeypatch.setenv(exits.ERRORS, "")  # so that what a command sets ends with the test
 
 
 def declared(path: str) -> Any:
@@ -187,3 +186,9 @@ def test_help_and_a_search_load_no_server() -> None:
     )
     assert "cannot reach memrelay" in done.stderr
     assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_asking_for_json_leaves_nothing_behind() -> None:
+    before = dict(os.environ)
+    run(["count", "--json"])
+    assert dict(os.environ) == before
