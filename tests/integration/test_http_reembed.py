@@ -84,6 +84,8 @@ class Asking:
         except httpx.RemoteProtocolError:
             return  # an API that wakes up closes connections that were idle for too long: no answer
         self.answers += 1
+        if answer.status_code == 503 and answer.json()["code"] == "embedding_timeout":
+            return  # a process that takes up a remote model loads LiteLLM: seconds on a busy machine
         if answer.status_code != 200:
             self.wrong.append(answer.text)
             return
