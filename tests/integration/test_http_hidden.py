@@ -343,7 +343,9 @@ def test_delete_that_was_accepted_hides_although_the_journal_is_gone_since(
         selection = {"user_id": pair.user} if by_another else {"ids": [pair.id(0)]}
         answer = httpx.post(f"{accepts.url}/v1/memories/delete", json=selection)
         assert answer.status_code == 202
-        time.sleep(0.1)  # Redis answers who asked before it tells the others, and may be killed between
+        time.sleep(
+            0.1
+        )  # Redis answers who asked before it tells the others, and may be killed between
         pair.rig.kill("journal")
         refused = pair.http.post("/v1/search", json={"query": "harbour", "user_id": pair.user})
         assert refused.status_code == 503
