@@ -197,6 +197,3 @@ def _unfit(numbers: Sequence[int], *texts: str | None) -> Permanent | None:
     if not all(map(storable, texts)):
         return Permanent("NUL or half of a surrogate pair, which is no text", code="invalid")
     return None
-
-
-_NO_TEXT = "NUL or half of a surrogate pair, which is no text"

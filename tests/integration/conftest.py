@@ -18,6 +18,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create, open_state
+from backends.journal import Journal, ThreadJournal
 from deploy.native.rabbitmq import RabbitMQServer
 from deploy.native.redis import RedisServer
 from deploy.native.server import Server
@@ -80,6 +81,20 @@ def opened(service: Service, monkeypatch: pytest.MonkeyPatch) -> Opened:
             yield create(state)
 
     return open_app
+
+
+@pytest.fixture
+async def journal(journal_url: str) -> AsyncIterator[Journal]:
+    """Empty, with short leases."""
+    journal = Journal(journal_url, lease_ms=200)
+    await journal.client.flushdb()
+    yield journal
+    await journal.close()
+
+
+@pytest.fixture
+def sweeper(journal_url: str) -> ThreadJournal:
+    return ThreadJournal(journal_url, lease_ms=200)
 
 
 @pytest.fixture

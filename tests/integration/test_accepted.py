@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,6 @@ from tests.bench import NAMESPACE, Bench
 from tests.integration.test_journal import applied, claim, enter, noting, unit
 
 MARK = vector_to_bytes([1.0] + [0.0] * 255)
-
-
-@pytest.fixture
-async def journal(journal_url: str) -> AsyncIterator[Journal]:
-    journal = Journal(journal_url, lease_ms=200)
-    await journal.client.flushdb()
-    yield journal
-    await journal.close()
 
 
 @pytest.fixture

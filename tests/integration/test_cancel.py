@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,6 @@ from tests.integration.test_journal import QUEUE, applied, claim, due, enter, no
 from workers.deliver import work
 
 WAITING = JobFilter(waiting=True)
-
-
-@pytest.fixture
-async def journal(journal_url: str) -> AsyncIterator[Journal]:
-    journal = Journal(journal_url, lease_ms=200)
-    await journal.client.flushdb()
-    yield journal
-    await journal.close()
 
 
 @pytest.fixture

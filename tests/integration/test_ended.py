@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-
-import pytest
 
 from backends.journal import Journal
 from backends.journal.journal import PREFIX
 from memrelay.batching import pack
 from tests.integration.test_journal import applied, claim, enter, put, unit
-
-
-@pytest.fixture
-async def journal(journal_url: str) -> AsyncIterator[Journal]:
-    journal = Journal(journal_url, lease_ms=200)
-    await journal.client.flushdb()
-    yield journal
-    await journal.close()
 
 
 async def test_ended_envelope_keeps_no_traces_of_its_requests(journal: Journal) -> None:

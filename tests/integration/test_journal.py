@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -33,19 +33,6 @@ from memrelay.errors import Unavailable
 from memrelay.jobs import JobId
 
 QUEUE = "deliver.interactive"
-
-
-@pytest.fixture
-async def journal(journal_url: str) -> AsyncIterator[Journal]:
-    journal = Journal(journal_url, lease_ms=200)
-    await journal.client.flushdb()
-    yield journal
-    await journal.close()
-
-
-@pytest.fixture
-def sweeper(journal_url: str) -> ThreadJournal:
-    return ThreadJournal(journal_url, lease_ms=200)
 
 
 def put(id: str) -> bytes:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-
-import pytest
 
 from backends.journal import (
     Burial,
@@ -28,19 +26,6 @@ from backends.journal.usage import clock
 from memrelay.batching import pack
 
 QUEUE = "deliver.interactive"
-
-
-@pytest.fixture
-async def journal(journal_url: str) -> AsyncIterator[Journal]:
-    journal = Journal(journal_url, lease_ms=200)
-    await journal.client.flushdb()
-    yield journal
-    await journal.close()
-
-
-@pytest.fixture
-def sweeper(journal_url: str) -> ThreadJournal:
-    return ThreadJournal(journal_url, lease_ms=200)
 
 
 def unit(
