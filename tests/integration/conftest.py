@@ -7,8 +7,8 @@ Sources: ``default`` (Redis, replica in SQLite), ``vectors`` (the same, callers 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +25,7 @@ from deploy.native.server import Server
 from memrelay.settings import load_settings
 from tests.house import House
 from tests.rig import Rig
+from tests.servers import redis_server
 from tests.service import Service, settings_env
 
 SOURCES = {
@@ -53,6 +54,23 @@ def service(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     )
     with Service(env | {"MEMRELAY_SOURCES": json.dumps(SOURCES)}, directory) as service:
         yield service
+
+
+@contextmanager
+def paused_service(directory: Path, sources: Mapping[str, Any] | None = None) -> Iterator[Service]:
+    """An API whose worker has not been started, on a Redis of its own: everything waits."""
+    with redis_server(directory / "redis") as url:
+        env = settings_env(
+            broker_url=f"{url}/0", journal_url=f"{url}/1", redis_url=f"{url}/2", directory=directory
+        )
+        if sources is not None:
+            env["MEMRELAY_SOURCES"] = json.dumps(sources)
+        service = Service(env, directory)
+        service.start_api()
+        try:
+            yield service
+        finally:
+            service.stop()
 
 
 @pytest.fixture(scope="session")

@@ -12,23 +12,14 @@ import pytest
 from memrelay import exits
 from memrelay.cli import app as cli
 from memrelay.times import format_time, parse_time
-from tests.integration.conftest import SOURCES, Refused
-from tests.service import Service, settings_env
+from tests.integration.conftest import SOURCES, Refused, paused_service
+from tests.service import Service
 
 
 @pytest.fixture(scope="module")
-def paused(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory = tmp_path_factory.mktemp("paused")
-    env = settings_env(
-        broker_url=f"{_redis}/9",
-        journal_url=f"{_redis}/10",
-        redis_url=f"{_redis}/11",
-        directory=directory,
-    )
-    service = Service(env | {"MEMRELAY_SOURCES": json.dumps(SOURCES)}, directory)
-    service.start_api()
-    yield service
-    service.stop()
+def paused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with paused_service(tmp_path_factory.mktemp("paused"), SOURCES) as service:
+        yield service
 
 
 @pytest.fixture

@@ -15,25 +15,15 @@ import pytest
 from api import feeds
 from api.feeds import MOST_OF_ONE, Feeds, News
 from memrelay import Memrelay, errors
-from tests.integration.conftest import Refused
+from tests.integration.conftest import Refused, paused_service
 from tests.rig import wait_until
-from tests.service import Service, settings_env
+from tests.service import Service
 
 
 @pytest.fixture(scope="module")
-def paused(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """An API whose worker has not been started: everything waits."""
-    directory = tmp_path_factory.mktemp("events")
-    env = settings_env(
-        broker_url=f"{_redis}/9",
-        journal_url=f"{_redis}/13",
-        redis_url=f"{_redis}/11",
-        directory=directory,
-    )
-    service = Service(env, directory)
-    service.start_api()
-    yield service
-    service.stop()
+def paused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with paused_service(tmp_path_factory.mktemp("events")) as service:
+        yield service
 
 
 @pytest.fixture
