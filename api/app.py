@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
-from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import (
     accept,
@@ -30,7 +26,6 @@ from api import (
     mcp,
     openapi,
     patching,
-    problems,
     read,
     search,
     sources,
@@ -44,21 +39,18 @@ from api.dashboard.page import error_page
 from api.feeds import Feeds
 from api.keyring import Keyring
 from api.lag import Lag
-from api.meters import Measured
+from api.serving import Application
 from api.state import State
-from api.traced import Traced
 from api.waiters import Waiters
 from backends import tracing
 from backends.broker import Publisher, create_app
 from backends.embedding.cache import CachedEmbedder, QueryCache
 from backends.journal import Journal, check_durable, limits_of
-from backends.logs import about
 from backends.sources import enter_members, open_sources
 from memrelay import __version__
 from memrelay.pacing import Pace
 from memrelay.settings import Settings
 
-REQUEST_ID_MAX = 64
 QUERIES = 10_000
 MODULES = (
     accept,
@@ -80,38 +72,6 @@ MODULES = (
     apikeys,
     health,
 )
-
-
-class RequestId:
-    """Every request has an id, the caller's if it gave a sane one, and every answer shows it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        id = _given_id(scope) or os.urandom(12).hex().encode()
-        scope["request_id"] = id.decode()
-        header = (b"x-request-id", id)
-
-        async def stamped(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"].append(header)
-            await send(message)
-
-        with about(request_id=scope["request_id"]):
-            await self._app(scope, receive, stamped)
-
-
-def _given_id(scope: Scope) -> bytes | None:
-    """The caller's id if it is short and plain."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            sane: bool = 0 < len(value) <= REQUEST_ID_MAX and value.isalnum()
-            return value if sane else None
-    return None
 
 
 @asynccontextmanager
@@ -170,9 +130,9 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         )
 
 
-def described() -> FastAPI:
+def described() -> Application:
     """The application with its routes and their description; it serves nothing yet."""
-    app = FastAPI(
+    app = Application(
         title="memrelay",
         version=__version__,
         description="Memories for AI agents: queued writes that can be checked, replicated searches.",
@@ -188,15 +148,10 @@ def described() -> FastAPI:
     return app
 
 
-def create(state: State) -> FastAPI:
+def create(state: State) -> Application:
     """The application on an open state."""
     app = described()
     app.state.memrelay = state
     app.router.routes.append(Route(mcp.PATH, state.mcp))
     app.router.routes[:] = guarded(app.router.routes, error_page)
-    problems.install(app)
-    app.add_middleware(RequestId)
-    app.add_middleware(Measured)
-    if tracing.active():
-        app.add_middleware(Traced)
     return app

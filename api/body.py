@@ -24,16 +24,17 @@ async def read_json(request: Request, limit: int, *, kinds: Sequence[bytes] = (J
     for name, value in request.scope["headers"]:
         if name == b"content-type" and value.partition(b";")[0].strip().lower() not in kinds:
             raise Problem(415, "unsupported_media_type", "Send Content-Type: application/json.")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Problem(415, "unsupported_media_type", "Send JSON without a Content-Encoding.")
-        if name == b"content-length" and int(value) > limit:
+        if name == b"content-encoding" and value.lower() != b"identity":
+            raise Problem(415, "unsupported_media_type", "Send JSON without a Content-Encoding.")
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
             raise _too_large(limit)
-    body = bytearray()
+    chunks, size = [], 0
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
             raise _too_large(limit)
-    return bytes(body)
+    return b"".join(chunks)
 
 
 def parse_json(body: bytes, what: str = "The body") -> Any:

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
+
+import msgspec
 
 from backends.journal import Changed, Entered, Full, KeyReused, Unit
 from memrelay.batching import Draft, pack
@@ -26,8 +27,7 @@ Turn = Callable[[], AbstractAsyncContextManager[None]]
 INTERACTIVE = deliver_queue("interactive")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """The encoded writes of one request. ``key`` is its idempotency key, ``answer`` what it is told.
 
     ``drops`` are the ids of deletes; ``scoped`` is the filter of a delete by filter, the only write then.
@@ -39,7 +39,7 @@ class Entry:
     namespace: str
     source: str
     queue: str
-    drivers: tuple[str, ...]
+    drivers: Sequence[str]
     writes: Sequence[bytes]
     key: str = ""
     body_hash: str = ""
@@ -47,7 +47,7 @@ class Entry:
     drops: Sequence[str] = ()
     scoped: str = ""
     noted: Sequence[str] = ()
-    expects: Mapping[str, int] = field(default_factory=dict)
+    expects: dict[str, int] = {}
     trace: str = ""
     seen: int | None = None
     vectors: bytes = b""

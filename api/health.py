@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.answers import Health
+from api.direct import Direct
 from api.exposition import exposition
 from api.openapi import TEXT, operation
 from api.state import State, state_of
@@ -16,12 +17,12 @@ from backends.store import Store
 from memrelay.client.answers import Readiness
 from memrelay.errors import MemrelayError
 
-router = APIRouter()
+router = APIRouter(route_class=Direct)
 PROBE_SECONDS = 2.0
 
 
 @router.get("/healthz", openapi_extra=operation(Health))
-async def healthz() -> Response:
+async def healthz(request: Request) -> Response:
     """The process answers."""
     return Response(b'{"status":"ok"}', media_type="application/json")
 

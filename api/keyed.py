@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fastapi import Request
+from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 
 from api.keymodels import Namespace

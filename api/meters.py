@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import Counter, Histogram, disable_created_metrics
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +32,18 @@ FALLBACKS = _counter("memrelay_search_fallbacks_total")
 SEARCH_SECONDS = _histogram("memrelay_search_seconds")
 
 
+class _Series(NamedTuple):
+    """Those of one kind of answer."""
+
+    requests: Counter
+    seconds: Histogram
+
+
+@functools.cache
+def _series(route: str, method: str, status: int) -> _Series:
+    return _Series(HTTP_REQUESTS.labels(route, method, str(status)), HTTP_SECONDS.labels(route))
+
+
 class Measured:
     """Counts every request by its route's pattern, and how long its answer took to begin."""
 
@@ -45,9 +58,9 @@ class Measured:
 
         async def seen(message: Any) -> None:
             if message["type"] == "http.response.start":
-                route = route_of(scope)
-                HTTP_REQUESTS.labels(route, method_of(scope), str(message["status"])).inc()
-                HTTP_SECONDS.labels(route).observe(time.perf_counter() - began)
+                series = _series(route_of(scope), method_of(scope), message["status"])
+                series.requests.inc()
+                series.seconds.observe(time.perf_counter() - began)
             await send(message)
 
         await self._app(scope, receive, seen)

@@ -30,24 +30,28 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def _clean(text: str) -> str:
     if "\0" in text:
         raise ValueError("holds NUL, which no store can keep")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("holds half of a surrogate pair, which is not text") from None
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("holds half of a surrogate pair, which is not text") from None
     return text
 
 
 def identifier(text: str) -> str:
     """``text``, or ``ValueError`` for what no id, user or tag can hold."""
+    if text.isprintable():
+        return text  # with neither a control character nor half of a surrogate pair
     if _CONTROL.search(text):
         raise ValueError("holds a control character")
     return _clean(text)
 
 
 def _text(text: str) -> str:
-    if len(_clean(text).encode()) > TEXT_BYTES:
+    _clean(text)
+    if 4 * len(text) > TEXT_BYTES and len(text.encode()) > TEXT_BYTES:
         raise ValueError(f"is longer than {TEXT_BYTES} bytes; split it")
-    if not text.strip():
+    if not text or text.isspace():
         raise ValueError("is blank")
     return text
 

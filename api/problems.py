@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
@@ -163,11 +163,23 @@ def _sane(pointer: str) -> str:
     return pointer
 
 
+def _of_http(error: HTTPException) -> Problem:
+    """For what the router says: no such path, or not that method."""
+    title = TITLES.get(error.status_code, "Error")
+    detail = "There is no such object." if error.status_code == 404 else title
+    code = title.lower().replace(" ", "_")
+    return Problem(error.status_code, code, detail, headers=error.headers)
+
+
 def of(error: Exception) -> Problem:
-    """The answer for an error of ours."""
+    """The answer for an error, whatever it is."""
     match error:
         case Problem():
             return error
+        case HTTPException():
+            return _of_http(error)
+        case RequestValidationError():
+            return from_parameters(error)
         case Changed():
             return Problem(412, error.code, str(error))
         case KeyReused():
@@ -185,29 +197,3 @@ def of(error: Exception) -> Problem:
             return Problem(422, error.code, str(error))
     log.error("a request failed", exc_info=error)
     return Problem(500, "internal", "The service failed; the log has the details.")
-
-
-def install(app: FastAPI) -> None:
-    """Every error of every route becomes a problem."""
-
-    async def ours(request: Request, error: Exception) -> Response:
-        return of(error).response(request.scope.get("request_id", ""))
-
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        title = TITLES.get(error.status_code, "Error")
-        code = title.lower().replace(" ", "_")
-        detail = "There is no such object." if error.status_code == 404 else title
-        problem = Problem(error.status_code, code, detail)
-        response = problem.response(request.scope.get("request_id", ""))
-        response.headers.update(error.headers or {})
-        return response
-
-    async def parameters(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return from_parameters(error).response(request.scope.get("request_id", ""))
-
-    for kind in (Problem, InvalidInput, Transient, Permanent, Exception):
-        app.add_exception_handler(kind, ours)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, parameters)

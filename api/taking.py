@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 from fastapi import Request, Response
+from msgspec.structs import replace
 
 from api.commit import Entry
 from api.problems import Problem, invalid
@@ -23,8 +23,7 @@ DEFAULT_WAIT = 5.0
 MAX_WAIT = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writes:
+class Writes(msgspec.Struct, frozen=True, kw_only=True):
     """What a request writes to one source. ``ids`` are those of its memories, in the order of ``encoded``.
 
     ``drops`` are the ids of deletes; ``scoped`` is the filter of a delete by filter, the only write then.
@@ -38,14 +37,13 @@ class Writes:
     drops: Sequence[str] = ()
     scoped: str = ""
     noted: Sequence[str] = ()
-    expects: Mapping[str, int] = field(default_factory=dict)
+    expects: dict[str, int] = {}
     seen: int | None = None
     vectors: bytes = b""
     space: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """Writes that the journal has. Their versions go up from ``first``; ``job`` if it was waited for."""
 
     writes: Writes
@@ -84,16 +82,13 @@ async def take(
     state = state_of(request)
     namespace = namespace_of(request)
     wait = _wait_seconds(request, default_wait)
-    key = request.headers.get("idempotency-key", "")
-    if len(key) > 256:
-        raise Problem(422, "invalid", "Idempotency-Key is longer than 256 characters.")
-    drivers = tuple(writes.source.settings.drivers)
+    key = _idempotency_key(request)
     entered = await state.commit.enter(
         Entry(
             namespace=namespace,
             source=writes.source.name,
             queue=deliver_queue(writes.lane),
-            drivers=drivers,
+            drivers=writes.source.settings.drivers,
             writes=writes.encoded,
             key=hashlib.sha256((key + part).encode()).hexdigest() if key else "",
             body_hash=_body_hash(request, raw) if key else "",
@@ -113,8 +108,9 @@ async def take(
     if entered.answer is not None:
         writes = replace(writes, ids=msgspec.json.decode(entered.answer, type=list[str]))
     taken = Taken(writes=writes, first=entered.first)
-    job = await _waited(state, namespace, taken.id, wait) if wait else None
-    return replace(taken, job=job)
+    if not wait:
+        return taken
+    return replace(taken, job=await _waited(state, namespace, taken.id, wait))
 
 
 async def accept(request: Request, writes: Writes, raw: bytes) -> Response:
@@ -124,9 +120,9 @@ async def accept(request: Request, writes: Writes, raw: bytes) -> Response:
 
 def answer_of(taken: Taken, headers: Mapping[str, str] | None = None) -> Response:
     """202, or 200 once the primary has an outcome for all of it."""
-    versions = enumerate(taken.writes.ids, taken.first)
+    versions, view = enumerate(taken.writes.ids, taken.first), taken.view
     body: dict[str, Any] = {
-        "job": taken.view,
+        "job": view,
         "memories": [{"id": id, "version": version} for version, id in versions],
     }
     if taken.writes.scoped:
@@ -134,9 +130,20 @@ def answer_of(taken: Taken, headers: Mapping[str, str] | None = None) -> Respons
     return Response(
         msgspec.json.encode(body),
         200 if taken.settled else 202,
-        headers={"Location": f"/v1/jobs/{taken.id}", **(headers or {})},
+        headers={"Location": f"/v1/jobs/{view['id']}", **(headers or {})},
         media_type="application/json",
     )
+
+
+def _idempotency_key(request: Request) -> str:
+    """Empty if there is none."""
+    for name, value in request.scope["headers"]:
+        if name == b"idempotency-key":
+            if len(value) > 256:
+                raise Problem(422, "invalid", "Idempotency-Key is longer than 256 characters.")
+            key: str = value.decode("latin-1")
+            return key
+    return ""
 
 
 async def _waited(state: State, namespace: str, job_id: str, seconds: float) -> Job | None:

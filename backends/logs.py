@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
@@ -31,14 +29,19 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 _about: ContextVar[dict[str, str]] = ContextVar("about", default={})  # noqa: B039 - never changed
 
 
-@contextmanager
-def about(**fields: str) -> Iterator[None]:
+class about:  # noqa: N801 - read as a word of the sentence that it begins
     """What is logged in the ``with`` is about these: a request, envelopes."""
-    token = _about.set(_about.get() | fields)
-    try:
-        yield
-    finally:
-        _about.reset(token)
+
+    __slots__ = ("_fields", "_token")
+
+    def __init__(self, **fields: str) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> None:
+        self._token = _about.set(_about.get() | self._fields)
+
+    def __exit__(self, *raised: object) -> None:
+        _about.reset(self._token)
 
 
 def configure(process: str, form: LogFormat) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
+from api.direct import Direct
 from api.problems import not_found
 
 PREFIX = "/ui/static"
@@ -23,7 +24,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
 }
 """The policy is for a browser that shows an asset as a page of its own."""
-router = APIRouter()
+router = APIRouter(route_class=Direct)
 
 
 @dataclass(frozen=True, slots=True)
