@@ -15,8 +15,8 @@ class Draft:
 
     A slice is (offset of its first memory, number of memories); a long one runs on into the drafts
     that follow. ``drops`` are (offset, id) of its deletes, ``scoped`` the filter of a delete by filter,
-    which is a draft of its own. ``noted`` are (offset, id) of the writes whose version is noted as the
-    last accepted one of that id. ``traces`` are W3C traceparents of the requests that it holds writes of.
+    which is a draft of its own. ``noted`` are the ids of all writes, in order, if their versions
+    are noted as the last accepted ones of these; else there are none. ``traces`` are W3C traceparents of the requests that it holds writes of.
     ``vectors`` (encoded, by offset) came along, and hold as long as its source is in the ``space``.
     """
 
@@ -25,7 +25,7 @@ class Draft:
     size: int = 0
     drops: list[tuple[int, str]] = field(default_factory=list)
     scoped: str = ""
-    noted: list[tuple[int, str]] = field(default_factory=list)
+    noted: list[str] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
     vectors: bytes = b""
     space: str = ""
@@ -55,6 +55,6 @@ def pack(requests: Iterable[tuple[Sequence[bytes], Sequence[str], Sequence[str]]
             if drops:
                 drafts[-1].drops.append((len(drafts[-1].writes), drops[index]))
             if noted:
-                drafts[-1].noted.append((len(drafts[-1].writes), noted[index]))
+                drafts[-1].noted.append(noted[index])
             drafts[-1].add(write)
     return drafts

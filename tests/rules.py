@@ -57,7 +57,7 @@ RULES = [
     Rule(
         "noted: a write's version is forgotten while a newer one waits",
         SCRIPTS + "common.lua",
-        "if last == int(tonumber(eid) + noted[2 * at - 1]) then",
+        "if last == int(first + at - 1) then",
         "if true then",
         JOURNAL,
     ),

@@ -78,7 +78,7 @@ def _packed_draft(unit: Unit, draft: Draft, bodies: list[bytes]) -> dict[str, An
         "body": index(join_writes(draft.writes), bodies),
         "drops": [value for drop in draft.drops for value in drop],
         "scoped": draft.scoped,
-        "noted": [value for note in draft.noted for value in note],
+        "noted": index(msgspec.json.encode(draft.noted), bodies) if draft.noted else 0,
         "traces": ",".join(draft.traces[:MOST_TRACES]),
         "vectors": index(draft.vectors, bodies) if draft.vectors else 0,
         "space": draft.space,

@@ -1,8 +1,8 @@
 -- Enters units of envelopes; all or nothing of each.
 -- ARGV: msgpack {check_ms, limits: {bytes, memories, ns_bytes, ns_memories, rate}, units: [{key, hash, answer, ttl, ns,
 -- src, expects: [id, version, ...], seen, envelopes: [{src, q, drivers, n, slices, body, drops: [offset, id, ...], scoped,
--- noted: [offset, id, ...], traces, vectors, space}]}]}, then the blobs: 'body' is an index into ARGV (this cmsgpack knows no
--- binary type), and so is 'vectors' of the space 'space', 0 for none; 'seen' is the newest delete by filter that a unit
+-- noted, traces, vectors, space}]}]}, then the blobs: 'body' is an index into ARGV (this cmsgpack knows no binary type), and so
+-- are 'noted', JSON [id, ...] of all its writes if they are to be noted, and 'vectors' of the space 'space', 0 for none; 'seen' is the newest delete by filter that a unit
 -- was made in sight of, '' for one that asks for none.
 -- Returns for each unit {'new', first} | {'replay', first, count, answer} | {'conflict'} | {'changed'} |
 -- {'full', bound, seconds}, then 1 while bulk work has to be paced, else 0.
@@ -74,24 +74,21 @@ local function members(src, configured)
 end
 
 -- The last version of each id. What it takes the place of comes back should it be canceled.
-local function note_last(place, envelope, version)
-  local e, ids, over, last, marks = P .. 'e:' .. int(version), {}, {}, {}, {}
-  for at = 2, #envelope.noted, 2 do
-    ids[#ids + 1] = envelope.noted[at]
-  end
+local function note_last(place, noted, version)
+  local e, ids, over, last, marks = P .. 'e:' .. int(version), cjson.decode(noted), {}, {}, {}
   for at, before in ipairs(redis.call('HMGET', P .. 'last:' .. place, unpack(ids))) do
-    local id, own = ids[at], int(version + envelope.noted[2 * at - 1])
+    local id, own = ids[at], int(version + at - 1)
     before = last[id] or before
     if before then
       over[#over + 1] = own
       over[#over + 1] = before
     end
     last[id] = own
-    marks[#marks + 1] = id
-    marks[#marks + 1] = own
+    marks[2 * at - 1] = id
+    marks[2 * at] = own
   end
   redis.call('HSET', P .. 'last:' .. place, unpack(marks))
-  redis.call('HSET', e, 'noted', cjson.encode(envelope.noted))
+  redis.call('HSET', e, 'noted', noted)
   if #over > 0 then
     redis.call('HSET', e, 'over', cjson.encode(over))
   end
@@ -133,8 +130,8 @@ local function note(ns, envelope, version)
       redis.call('ZADD', P .. 'stp:' .. place, '+inf', int(version))
     end
   end
-  if #envelope.noted > 0 then
-    note_last(ns .. '|' .. envelope.src, envelope, version)
+  if envelope.noted > 0 then
+    note_last(ns .. '|' .. envelope.src, ARGV[envelope.noted], version)
   end
   redis.call('HSET', P .. 'e:' .. int(version), 'del', deletes(envelope))
   if envelope.scoped ~= '' then

@@ -75,15 +75,10 @@ end
 -- What was accepted before and is not stored yet is the last version of the id again. If there is nothing like that, the
 -- canceled one stays noted as long as any that has ended: who looks finds it canceled, and the last one in the stores.
 local function unnote(it, positions)
-  local noted, hit, ids, versions, ended = cjson.decode(redis.call('HGET', it.e, 'noted') or '[]'), {}, {}, {}, {}
-  for _, position in ipairs(positions) do
-    hit[position] = true
-  end
-  for at = 1, #noted, 2 do
-    if hit[noted[at]] then
-      ids[#ids + 1] = noted[at + 1]
-      versions[#versions + 1] = int(it.first + noted[at])
-    end
+  local noted, ids, versions, ended = cjson.decode(redis.call('HGET', it.e, 'noted') or '[]'), {}, {}, {}
+  for _, position in ipairs(#noted > 0 and positions or {}) do
+    ids[#ids + 1] = noted[position + 1]
+    versions[#versions + 1] = int(it.first + position)
   end
   for at, last in ipairs(#ids > 0 and redis.call('HMGET', P .. 'last:' .. it.place, unpack(ids)) or {}) do
     local older = last == versions[at] and open_before(it, last)

@@ -36,8 +36,8 @@
 -- st:<ns|src>      zset version -> '<version> <filter>': scoped tombstones
 -- stp:<ns|src|driver>  zset version -> ms until which reads hide what it covers; inf until the driver has applied it
 -- lag:<ns|src|driver>  hash id -> '<version> <user digest, or d for a delete>': accepted, not applied; lagc:…:<10 s>: cleared
--- last:<ns|src>    hash id -> its last accepted version, of writes that ask for that (noted: offset, id, ... in e:<eid>),
---                  until a minute after every driver has ended it
+-- last:<ns|src>    hash id -> its last accepted version, of envelopes that ask for that (noted in e:<eid>: JSON [id, ...] of
+--                  all its writes), until a minute after every driver has ended it
 -- dl:<version>     hash, a dead letter; dls:<ns> zset of them; dlc:<ns> hash cause -> number
 -- tally            hash '<stage>|ok', '<stage>|bad';  alarms: hash stage -> why its refusals are held back
 -- recheck          zset 'ns|src|driver|id' -> ms when to compare it; taken:<driver> the same -> ms when it was written,
@@ -139,13 +139,9 @@ end
 
 -- What is stored everywhere is read from the stores, as soon as nobody can have looked before that any more.
 local function forget_noted(eid, e, place, noted)
-  noted = cjson.decode(noted)
-  local ids, ended = {}, {}
-  for at = 2, #noted, 2 do
-    ids[#ids + 1] = noted[at]
-  end
+  local ids, ended, first = cjson.decode(noted), {}, tonumber(eid)
   for at, last in ipairs(redis.call('HMGET', P .. 'last:' .. place, unpack(ids))) do
-    if last == int(tonumber(eid) + noted[2 * at - 1]) then
+    if last == int(first + at - 1) then
       ended[#ended + 1] = ids[at]
     end
   end
