@@ -40,8 +40,11 @@ check: venv
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/unit -m "not slow"
 
+# BENCH: --quick, --only NAMES, --record, --check; see --help.
+BENCH ?=
+
 bench: venv
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 SEED ?= 1
 SECONDS ?= 60

@@ -1,73 +1,145 @@
-"""``python -m benchmarks [--quick] [--only NAME]``: one JSON on standard output."""
+"""``python -m benchmarks [--quick] [--only NAME,…] [--record | --check]``: one JSON on standard output.
+
+``--record`` keeps the results in ``record.json`` and shows them in ``docs/performance.md``. ``--check``
+fails if a ratio is worse by more than a third than the recorded one, thrice in a row.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
+import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accept, ingest, lanes, search, sizes
-from benchmarks.stack import Stack
+from benchmarks import accept, figures, ingest, lanes, search, sizes
+from benchmarks.figures import Results
+from benchmarks.stack import ROOT, Stack
 
-TARGETS = {
-    "ingest_redis": 0.8,
-    "ingest_weaviate": 0.9,
-    "accept_over_nothing": 0.6,
-    "accept_over_send_task": 3.0,
-    "search_over_bare": 1.5,
-    "lanes_p95_ratio": 2.0,
+TRIES = 3
+
+
+def redis(stack: Stack, *, quick: bool) -> Results:
+    with stack.redis, stack.service("redis") as service:
+        count, rounds = (4_000, 3) if quick else (20_000, 5)
+        return {
+            "ingest": ingest.measure(stack, service, "redis", count=count, rounds=rounds),
+            "search": search.measure(stack, service, "redis", rounds=rounds),
+        }
+
+
+def weaviate(stack: Stack, *, quick: bool) -> Results:
+    with stack.weaviate, stack.service("weaviate") as service:
+        count, rounds = (2_000, 1) if quick else (8_000, 3)
+        return {
+            "ingest": ingest.measure(stack, service, "weaviate", count=count, rounds=rounds),
+            "search": search.measure(stack, service, "weaviate", rounds=rounds),
+        }
+
+
+def accepting(stack: Stack, *, quick: bool) -> Results:
+    with stack.redis, stack.service("redis") as service:
+        service.stop_worker()
+        return accept.measure(stack, service, seconds=2.0 if quick else 5.0, rounds=3)
+
+
+def beside_a_flood(stack: Stack, *, quick: bool) -> Results:
+    with stack.redis:
+        return lanes.measure(stack, samples=200, rounds=1 if quick else 3)
+
+
+def bytes_kept(stack: Stack, *, quick: bool) -> Results:
+    return sizes.measure(stack, 4_000 if quick else 20_000)
+
+
+BENCHMARKS: dict[str, Callable[..., Results]] = {
+    "redis": redis,
+    "accept": accepting,
+    "lanes": beside_a_flood,
+    "weaviate": weaviate,
+    "sizes": bytes_kept,
 }
+ASKED_FOR = ("sizes",)
+"""Run only where they are named."""
 
 
-def run(stack: Stack, only: str | None, *, quick: bool) -> dict[str, Any]:
-    rounds = 1 if quick else 3
-    results: dict[str, Any] = {}
-    if only in (None, "redis", "accept"):
-        with stack.redis:
-            if only != "accept":
-                with stack.service("redis") as service:
-                    count = 4_000 if quick else 20_000
-                    results["ingest_redis"] = ingest.measure(
-                        stack, service, "redis", count=count, rounds=rounds
-                    )
-                    results["search_redis"] = search.measure(stack, service, "redis", rounds=rounds)
-            stack.forget()
-            with stack.service("redis") as service:
-                service.stop_worker()
-                results["accept"] = accept.measure(
-                    stack, service, seconds=2.0 if quick else 5.0, rounds=rounds
-                )
-    if only in (None, "lanes"):
-        stack.forget()
-        with stack.redis:
-            results["lanes"] = lanes.measure(stack, samples=200, rounds=1 if quick else 3)
-    if only in (None, "weaviate"):
-        stack.forget()
-        with stack.weaviate, stack.service("weaviate") as service:
-            count = 2_000 if quick else 8_000
-            results["ingest_weaviate"] = ingest.measure(
-                stack, service, "weaviate", count=count, rounds=rounds
-            )
-            results["search_weaviate"] = search.measure(stack, service, "weaviate", rounds=rounds)
-    if only == "sizes":
-        results["bytes_per_memory"] = sizes.measure(stack, 4_000 if quick else 20_000)
-    return results
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="one short round of each")
-    parser.add_argument("--only", choices=("redis", "weaviate", "accept", "lanes", "sizes"))
-    options = parser.parse_args()
+def run(names: list[str], *, quick: bool) -> Results:
+    """What was measured, by benchmark, each with where and when it was."""
+    results: Results = {}
     with tempfile.TemporaryDirectory(prefix="memrelay-bench-") as directory:
         stack = Stack(Path(directory))
         with stack.queue:
-            results = run(stack, options.only, quick=options.quick)
-    sys.stdout.write(json.dumps({"targets": TARGETS, "results": results}, indent=2) + "\n")
+            for name in names:
+                stack.forget()
+                print(f"{name} …", file=sys.stderr)
+                results[name] = BENCHMARKS[name](stack, quick=quick) | {"run": _here()}
+    return results
+
+
+def _here() -> dict[str, Any]:
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "commit": described.stdout.strip(),
+        "cpus": _cpus(),
+        "python": platform.python_version(),
+    }
+
+
+def _cpus() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(models)} × {models[0]}" if models else platform.machine()
+
+
+def check(names: list[str]) -> int:
+    """The exit status. What fell is measured again: a busy moment is none of ours."""
+    recorded = figures.load()["quick"]
+    for attempt in range(TRIES):
+        results = run(names, quick=True)
+        found = list(figures.fallen(results, recorded))
+        for figure, value, before in found:
+            print(f"{figure.name} is {value:g}, it was {before:g}: {figure.what}", file=sys.stderr)
+        if not found:
+            print(json.dumps(results, indent=1))
+            return 0
+        names = sorted({figure.place[0] for figure, _, _ in found})
+        print(f"attempt {attempt + 1} of {TRIES}", file=sys.stderr)
+    return 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--quick", action="store_true", help="one short run of each")
+    parser.add_argument("--only", metavar="NAME,…", help=f"of {', '.join(BENCHMARKS)}")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--record", action="store_true", help="keep the results")
+    how.add_argument("--check", action="store_true", help="hold a quick run against the record")
+    options = parser.parse_args()
+    names = [name for name in BENCHMARKS if name not in ASKED_FOR]
+    if options.only:
+        names = options.only.split(",")
+        if unknown := [name for name in names if name not in BENCHMARKS]:
+            parser.error(f"--only: there is no {unknown[0]}; there are: {', '.join(BENCHMARKS)}")
+    if options.check:
+        return check(names)
+    results = run(names, quick=options.quick)
+    if options.record:
+        figures.keep("quick" if options.quick else "full", results)
+    print(json.dumps(results, indent=1))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

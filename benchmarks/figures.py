@@ -1,0 +1,137 @@
+"""The figures that are kept: what each is, what it should be, and how it is told.
+
+``record.json`` has those of the last full run and of the last quick one. ``docs/performance.md`` shows the
+full one as a table; CI holds a quick run against the quick one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["full", "quick"]
+Results = dict[str, Any]
+RECORD = Path(__file__).parent / "record.json"
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+TOLERATED = 2 / 3
+"""Of what a ratio was; machines are noisy, and a mechanism that breaks costs more than a third."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A ratio. ``place`` is where it is in the results: benchmark, and keys below that."""
+
+    place: tuple[str, ...]
+    what: str
+    target: float
+    low: bool = False
+    """It should be at most ``target``; else at least."""
+    steady: bool = False
+    """A quick run tells it well enough to be held against."""
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.place)
+
+    def of(self, results: Mapping[str, Any]) -> float | None:
+        """None if it was not measured."""
+        found: Any = results
+        for key in self.place:
+            if key not in found:
+                return None
+            found = found[key]
+        return float(found)
+
+    def good(self, value: float) -> bool:
+        return value <= self.target if self.low else value >= self.target
+
+    def fell(self, value: float, recorded: float) -> bool:
+        """Whether it is worse than a third below what it was."""
+        return value * TOLERATED > recorded if self.low else value < recorded * TOLERATED
+
+
+_INGEST = (
+    "bulk ingest over HTTP until the job says stored (two worker processes), over a bare loop with the same "
+    "embedder and driver: "
+)
+_SEARCH = "search over HTTP, p50 over that of the bare driver call: "
+FIGURES = (
+    Figure(("redis", "ingest", "ratio"), _INGEST + "Redis", 1.0, steady=True),
+    Figure(("weaviate", "ingest", "ratio"), "the same: Weaviate", 1.0),
+    Figure(("pgvector", "ingest", "ratio"), "the same: pgvector", 1.0),
+    Figure(
+        ("accept", "ratio_over_nothing"),
+        "accepting single memories, 64 clients, over an empty handler of FastAPI's",
+        0.7,
+        steady=True,
+    ),
+    Figure(
+        ("accept", "ratio_over_send_task"),
+        "the same over one `send_task` a request",
+        3.0,
+        steady=True,
+    ),
+    Figure(("redis", "search", "ratio"), _SEARCH + "Redis", 1.2, low=True, steady=True),
+    Figure(("weaviate", "search", "ratio"), "the same: Weaviate", 1.2, low=True),
+    Figure(("pgvector", "search", "ratio"), "the same: pgvector", 1.2, low=True),
+    Figure(
+        ("lanes", "apart", "p95_ratio"),
+        "a single write until it is stored, p95, while another namespace floods the bulk lane through "
+        "another API process, over its quiet time",
+        2.0,
+        low=True,
+    ),
+    Figure(
+        ("lanes", "together", "p95_ratio"), "the same: through the same API process", 2.0, low=True
+    ),
+)
+
+
+def load() -> dict[str, Results]:
+    """By kind of run."""
+    record: dict[str, Results] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    return record
+
+
+def keep(kind: Kind, results: Results) -> None:
+    """Results in the place of earlier ones of the same benchmarks; the page shows them if they are full."""
+    record = load()
+    record.setdefault(kind, {}).update(results)
+    RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    if kind == "full":
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+        PAGE.write_text(f"{before}{BEGIN}\n{table(record['full'])}{END}{after}")
+
+
+def table(results: Results) -> str:
+    """Markdown, a line for each figure that was measured."""
+    lines = ["| what | target | measured | |", "|---|---|---|---|"]
+    for figure in FIGURES:
+        value = figure.of(results)
+        if value is not None:
+            target = f"{'≤' if figure.low else '≥'} {figure.target:g}"
+            verdict = "" if figure.good(value) else "missed"
+            lines.append(f"| {figure.what} | {target} | {_shown(value)} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def fallen(results: Results, recorded: Results) -> Iterable[tuple[Figure, float, float]]:
+    """Of the steady ones those that are worse than they were by more than is tolerated."""
+    for figure in FIGURES:
+        value, before = figure.of(results), figure.of(recorded)
+        if (
+            figure.steady
+            and value is not None
+            and before is not None
+            and figure.fell(value, before)
+        ):
+            yield figure, value, before
