@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -127,8 +128,7 @@ class Reader:
     async def _search_more(self, query: Query, turn: _Turn) -> Seen[Sequence[Hit]]:
         asked = query
         while True:
-            hits = await turn.call(partial(_search, self.scope, asked))
-            hidden = await turn.look([hit.memory.id for hit in hits])
+            hits, hidden = await turn.ask(partial(_search, self.scope, asked), _ids_of_hits)
             seen = [hit for hit in hits if hidden is None or not hides(hidden, hit.memory)]
             ended = len(hits) < asked.top_k or asked.top_k >= MOST_HITS
             if ended or len(seen) >= query.top_k:
@@ -136,8 +136,7 @@ class Reader:
             asked = replace(asked, top_k=min(2 * asked.top_k, MOST_HITS))
 
     async def _get(self, ids: Sequence[str], turn: _Turn) -> Seen[Mapping[str, Memory]]:
-        found = await turn.call(lambda driver: driver.get(self.scope, ids))
-        hidden = await turn.look(ids)
+        found, hidden = await turn.ask(lambda driver: driver.get(self.scope, ids), list)
         if hidden is None:
             return Seen(found, None)
         seen = {id: memory for id, memory in found.items() if not hides(hidden, memory)}
@@ -159,8 +158,7 @@ class Reader:
     async def _find(
         self, chosen: Filter | None, after: str | None, limit: int, turn: _Turn
     ) -> Seen[Stretch]:
-        found = await turn.call(partial(_page, self.scope, chosen, after, limit))
-        hidden = await turn.look([memory.id for memory in found])
+        found, hidden = await turn.ask(partial(_page, self.scope, chosen, after, limit), _ids)
         now = now_us()
         seen = [
             memory
@@ -187,8 +185,7 @@ class Reader:
         number, after, now = 0, None, now_us()
         until = time.monotonic() + turn.left / 2
         while time.monotonic() < until:
-            found = await turn.call(partial(_page, self.scope, chosen, after, PAGE))
-            hidden = await turn.look([memory.id for memory in found])
+            found, hidden = await turn.ask(partial(_page, self.scope, chosen, after, PAGE), _ids)
             number += sum(
                 not memory.expired(now) and not (hidden and hides(hidden, memory))
                 for memory in found
@@ -214,6 +211,27 @@ class _Turn:
     async def call[T](self, action: Callable[[Driver], Awaitable[T]]) -> T:
         return await self.store.call(self.reader.scope, action, timeout=self.left)
 
+    async def ask[T](
+        self, action: Callable[[Driver], Awaitable[T]], ids_of: Callable[[T], Sequence[str]]
+    ) -> tuple[T, Hidden | None]:
+        """What the driver holds, and what to leave out of it.
+
+        The journal is looked at meanwhile. What it notes of a delete stays for a while after it was applied:
+        if it has nothing noted, nothing that was deleted before this began can be in the answer. Else it is
+        asked once more, for the ids that were found.
+        """
+        looking = asyncio.create_task(self.look(()))
+        try:
+            found = await self.call(action)
+        except BaseException:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+            raise
+        hidden = await looking
+        if hidden is not None and hidden.some:
+            hidden = await self.look(ids_of(found))
+        return found, hidden
+
     async def look(self, ids: Sequence[str]) -> Hidden | None:
         scope = self.reader.scope
         place = (scope.namespace, scope.source, self.store.name)
@@ -221,6 +239,14 @@ class _Turn:
         if hidden is not None and hidden.space != self.reader.space:
             raise Moved(f"source {scope.source} has moved to another space")
         return hidden
+
+
+def _ids(memories: Sequence[Memory]) -> Sequence[str]:
+    return [memory.id for memory in memories]
+
+
+def _ids_of_hits(hits: Sequence[Hit]) -> Sequence[str]:
+    return [hit.memory.id for hit in hits]
 
 
 async def _search(scope: Scope, query: Query, driver: Driver) -> Sequence[Hit]:

@@ -29,7 +29,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 _about: ContextVar[dict[str, str]] = ContextVar("about", default={})  # noqa: B039 - never changed
 
 
-class about:  # noqa: N801 - read as a word of the sentence that it begins
+class about:
     """What is logged in the ``with`` is about these: a request, envelopes."""
 
     __slots__ = ("_fields", "_token")

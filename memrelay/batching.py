@@ -15,9 +15,10 @@ class Draft:
 
     A slice is (offset of its first memory, number of memories); a long one runs on into the drafts
     that follow. ``drops`` are (offset, id) of its deletes, ``scoped`` the filter of a delete by filter,
-    which is a draft of its own. ``noted`` are the ids of all writes, in order, if their versions
-    are noted as the last accepted ones of these; else there are none. ``traces`` are W3C traceparents of the requests that it holds writes of.
-    ``vectors`` (encoded, by offset) came along, and hold as long as its source is in the ``space``.
+    which is a draft of its own. ``noted`` are the ids of all writes, in order, if their versions are noted
+    as the last accepted ones of these; else there are none. ``traces`` are W3C traceparents of the requests
+    that it holds writes of. ``vectors`` (encoded, by offset) came along, and hold as long as its source is
+    in the ``space``.
     """
 
     writes: list[bytes] = field(default_factory=list)

@@ -274,11 +274,14 @@ def _compare(actual: Any, op: Operator, node: Compare) -> bool:
 
 def _among(actual: Any, node: Compare) -> bool:
     """One of the values is ``actual``, or one of its elements."""
-    elements = actual if isinstance(actual, list | tuple) else (actual,)
-    return any(
-        (kind := type_of(element)) is not None and (kind, element) in node.typed
-        for element in elements
-    )
+    if isinstance(actual, list | tuple):
+        return any(_is_among(element, node) for element in actual)
+    return _is_among(actual, node)
+
+
+def _is_among(actual: Any, node: Compare) -> bool:
+    kind = type_of(actual)
+    return kind is not None and (kind, actual) in node.typed
 
 
 def _ordered(actual: Any, op: Operator, wanted: Any) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pydantic_core import from_json
+
 from memrelay.errors import MemrelayError
 
 Lane = Literal["interactive", "bulk"]
@@ -59,7 +61,7 @@ def memory_to_json(memory: Memory) -> bytes:
 
 def memory_from_json(data: bytes | str, *, source: str, version: int) -> Memory:
     """The inverse of ``memory_to_json``."""
-    record = json.loads(data)
+    record = from_json(data, allow_inf_nan=False)
     record["tags"] = tuple(record["tags"])
     return Memory(source=source, version=version, **record)
 

@@ -196,7 +196,7 @@ def _packed_burial(burial: Burial, blobs: list[bytes]) -> dict[str, Any]:
 
 
 def hidden_of(ids: Sequence[str], answer: Sequence[Any]) -> Hidden:
-    backlog, state, lag, scoped, entries, space = answer
+    backlog, state, lag, scoped, entries, space, some = answer
     known = {}
     for id, entry in zip(ids, entries, strict=True):
         if entry:
@@ -209,4 +209,5 @@ def hidden_of(ids: Sequence[str], answer: Sequence[Any]) -> Hidden:
         scoped=[scoped_of(item) for item in scoped],
         entries=known,
         space=space.decode(),
+        some=bool(some),
     )

@@ -232,7 +232,8 @@ class Hidden:
     ``behind``: memories accepted that it has not applied. ``detached``: it does not serve. ``lag``: how
     many deletes and changes it has not applied. ``scoped``: deletes by filter that it has not applied.
     ``entries``: for the ids asked for, (version, digest of the user or ``d`` for a delete) of the
-    newest write that it has not applied. ``space``: that of the source, as ``Spaces.active``.
+    newest write that it has not applied, or has applied only lately. ``some``: there are such entries, of
+    whatever ids. ``space``: that of the source, as ``Spaces.active``.
     """
 
     behind: int
@@ -241,3 +242,4 @@ class Hidden:
     scoped: Sequence[Scoped]
     entries: Mapping[str, tuple[int, str]]
     space: str = ""
+    some: bool = False
