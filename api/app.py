@@ -20,6 +20,7 @@ from api import (
     dead_letters,
     deleting,
     drivers,
+    handlers,
     health,
     jobs,
     keylisting,
@@ -30,7 +31,6 @@ from api import (
     mcp,
     openapi,
     patching,
-    problems,
     read,
     search,
     sources,
@@ -194,7 +194,7 @@ def create(state: State) -> FastAPI:
     app.state.memrelay = state
     app.router.routes.append(Route(mcp.PATH, state.mcp))
     app.router.routes[:] = guarded(app.router.routes, error_page)
-    problems.install(app)
+    handlers.install(app)
     app.add_middleware(RequestId)
     app.add_middleware(Measured)
     if tracing.active():

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, ValidationError
-from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from backends.journal import Changed, Full, KeyReused
 from memrelay.errors import InvalidInput, Permanent, Transient, Unsupported
@@ -131,14 +129,8 @@ def from_validation(error: ValidationError, prefix: str = "") -> Problem:
     """Pydantic's findings with RFC 6901 pointers, at most ``MAX_ERRORS``."""
     items = error.errors(include_url=False, include_input=False, include_context=False)
     return invalid(
-        [(prefix + pointer_of(item["loc"]), _message(item)) for item in items[:MAX_ERRORS]]
+        [(prefix + pointer_of(item["loc"]), message_of(item)) for item in items[:MAX_ERRORS]]
     )
-
-
-def from_parameters(error: RequestValidationError) -> Problem:
-    """FastAPI's findings on the query's parameters; each pointer is the parameter's name."""
-    items = error.errors()[:MAX_ERRORS]
-    return invalid([(pointer_of(item["loc"][1:]), _message(item)) for item in items])
 
 
 def pointer_of(path: Iterable[str | int]) -> str:
@@ -146,7 +138,7 @@ def pointer_of(path: Iterable[str | int]) -> str:
     return "".join(f"/{escape_pointer(str(part))}" for part in path)
 
 
-def _message(item: Mapping[str, Any]) -> str:
+def message_of(item: Mapping[str, Any]) -> str:
     """What is wrong, without the names of our classes."""
     if item["type"] == "model_type":
         return "Input should be an object"
@@ -185,29 +177,3 @@ def of(error: Exception) -> Problem:
             return Problem(422, error.code, str(error))
     log.error("a request failed", exc_info=error)
     return Problem(500, "internal", "The service failed; the log has the details.")
-
-
-def install(app: FastAPI) -> None:
-    """Every error of every route becomes a problem."""
-
-    async def ours(request: Request, error: Exception) -> Response:
-        return of(error).response(request.scope.get("request_id", ""))
-
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        title = TITLES.get(error.status_code, "Error")
-        code = title.lower().replace(" ", "_")
-        detail = "There is no such object." if error.status_code == 404 else title
-        problem = Problem(error.status_code, code, detail)
-        response = problem.response(request.scope.get("request_id", ""))
-        response.headers.update(error.headers or {})
-        return response
-
-    async def parameters(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return from_parameters(error).response(request.scope.get("request_id", ""))
-
-    for kind in (Problem, InvalidInput, Transient, Permanent, Exception):
-        app.add_exception_handler(kind, ours)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, parameters)

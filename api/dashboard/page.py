@@ -12,12 +12,12 @@ from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from api import problems
 from api.auth import grant_of
 from api.dashboard.assets import asset_url
 from api.dashboard.formats import FILTERS
 from api.direct import Direct
-from api.problems import Problem
+from api.handlers import from_parameters
+from api.problems import TITLES, Problem, of
 from api.state import state_of
 from memrelay import __version__
 
@@ -111,7 +111,7 @@ def error_page(request: Request, problem: Problem) -> Response:
         request,
         "error.html",
         problem.status,
-        title=problems.TITLES.get(problem.status, "Error"),
+        title=TITLES.get(problem.status, "Error"),
         problem=problem,
         request_id=request.scope.get("request_id", ""),
     )
@@ -130,8 +130,8 @@ class Page(Direct):
             try:
                 return await handler(request)
             except RequestValidationError as error:
-                return error_page(request, problems.from_parameters(error))
+                return error_page(request, from_parameters(error))
             except Exception as error:  # the edge of a request: what is not ours is logged there
-                return error_page(request, problems.of(error))
+                return error_page(request, of(error))
 
         return handle

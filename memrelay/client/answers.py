@@ -12,7 +12,12 @@ from memrelay.types import Lane
 
 
 class Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        defer_build=True,  # a program or a command reads few of them
+    )
 
 
 class Version(Answer):
