@@ -72,8 +72,6 @@ class Later:
 
     async def _made(self) -> Endpoint:
         """Imported in a thread: other requests go on meanwhile."""
-        [toolset] = self._settings.mcp_toolsets
-        await asyncio.to_thread(import_module, f"api.mcp.{toolset}")
         served = await asyncio.to_thread(_served, self._settings)
         await served.start()
         return served
