@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,43 +64,56 @@ def commands(service: Service) -> dict[str, Command]:
     }
 
 
+type Cost = Mapping[str, tuple[float, int]]
+"""Of one run, by command: CPU seconds, and how many imports it has told of."""
+
+
 def measure(stack: Stack, *, rounds: int = 5) -> dict[str, Any]:
-    """By command: medians of CPU seconds, their ratio to the floor's, and modules of all processes.
+    """By command: medians of CPU seconds and of their ratios to the floor, which is run before each of them;
+    and the modules that all its processes import.
 
     Servers count until they are ready: an API when it says so, a worker when each lane has stored one
     memory, ``up`` when it has said so.
     """
-    floors = {name: _medians(Command(name, ("-c", code)), rounds) for name, code in FLOORS.items()}
+    found: dict[str, Any] = {}
     with stack.redis:
         with stack.service("redis") as service:
-            found = {name: (c.floor, *_medians(c, rounds)) for name, c in commands(service).items()}
-        served = _rounds(lambda n, env: _served(stack, env), rounds)
-        found |= {name: (name, *cost) for name, cost in served.items()}
+            for name, command in commands(service).items():
+                found |= _rounds({name: command.floor}, partial(_ended, name, command), rounds)
+        served = {"api": "api", "worker": "worker"}
+        found |= _rounds(served, lambda number, env: _served(stack, env), rounds)
         memory = _memory(stack)
-    up = _rounds(lambda n, env: _up(stack.directory / f"up-{n}", env), rounds)
-    found["up"] = ("api", *up["up"])
+    found |= _rounds({"up": "api"}, partial(_up, stack.directory), rounds)
+    return {"floors": FLOORS, "commands": found, "memory_mib": memory}
+
+
+def _rounds(
+    floors: Mapping[str, str], once: Callable[[int, Mapping[str, str]], Cost], rounds: int
+) -> dict[str, Any]:
+    seconds: dict[str, list[float]] = {name: [] for name in floors}
+    ratios: dict[str, list[float]] = {name: [] for name in floors}
+    for number in range(rounds):
+        bare = {
+            floor: _run(Command(floor, ("-c", FLOORS[floor])), {})[0] for floor in floors.values()
+        }
+        for name, (used, _) in once(number, {}).items():
+            seconds[name].append(used)
+            ratios[name].append(used / bare[floors[name]])
+    counted = once(rounds, {"PYTHONPROFILEIMPORTTIME": "1"})
     return {
-        "floors": {name: _row(*cost) for name, cost in floors.items()},
-        "commands": {
-            name: {
-                "floor": floor,
-                **_row(seconds, modules),
-                "over_floor": round(seconds / floors[floor][0], 2),
-            }
-            for name, (floor, seconds, modules) in found.items()
-        },
-        "memory_mib": memory,
+        name: {
+            "cpu_seconds": round(statistics.median(seconds[name]), 3),
+            "over_floor": round(statistics.median(ratios[name]), 2),
+            "floor": floor,
+            "modules": counted[name][1],
+        }
+        for name, floor in floors.items()
     }
 
 
-def _row(seconds: float, modules: int) -> dict[str, Any]:
-    return {"cpu_seconds": round(seconds, 3), "modules": modules}
-
-
-def _medians(command: Command, rounds: int) -> tuple[float, int]:
-    """CPU seconds of a command that ends, and, of one more run, the modules that it imports."""
-    seconds = statistics.median(_run(command, {})[0] for _ in range(rounds))
-    return seconds, _run(command, {"PYTHONPROFILEIMPORTTIME": "1"})[1].count("import time:")
+def _ended(name: str, command: Command, _: int, env: Mapping[str, str]) -> Cost:
+    seconds, said = _run(command, env)
+    return {name: (seconds, said.count("import time:"))}
 
 
 def _run(command: Command, more: Mapping[str, str]) -> tuple[float, str]:
@@ -119,19 +133,7 @@ def _run(command: Command, more: Mapping[str, str]) -> tuple[float, str]:
         return used.ru_utime + used.ru_stime, said.read()
 
 
-def _rounds(
-    once: Callable[[int, Mapping[str, str]], Mapping[str, tuple[float, int]]], rounds: int
-) -> dict[str, tuple[float, int]]:
-    """The medians of ``rounds`` runs, and the modules of one more."""
-    found = [once(number, {}) for number in range(rounds)]
-    counted = once(rounds, {"PYTHONPROFILEIMPORTTIME": "1"})
-    return {
-        name: (statistics.median(each[name][0] for each in found), counted[name][1])
-        for name in counted
-    }
-
-
-def _served(stack: Stack, env: Mapping[str, str]) -> dict[str, tuple[float, int]]:
+def _served(stack: Stack, env: Mapping[str, str]) -> Cost:
     stack.forget()
     service = stack.service("redis", **env)
     for log in (service.api_log, service.worker_log):
@@ -151,7 +153,8 @@ def _served(stack: Stack, env: Mapping[str, str]) -> dict[str, tuple[float, int]
     }
 
 
-def _up(directory: Path, env: Mapping[str, str]) -> dict[str, tuple[float, int]]:
+def _up(parent: Path, number: int, env: Mapping[str, str]) -> Cost:
+    directory = parent / f"up-{number}"
     directory.mkdir()
     before = dict(os.environ)
     os.environ.update(env)

@@ -12,12 +12,7 @@ from memrelay.types import Lane
 
 
 class Answer(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-        defer_build=True,  # a program or a command reads few of them
-    )
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Version(Answer):
