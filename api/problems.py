@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from fastapi import Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, ValidationError
-from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from backends.journal import Changed, Full, KeyReused
 from memrelay.errors import InvalidInput, Permanent, Transient, Unsupported
@@ -131,14 +129,8 @@ def from_validation(error: ValidationError, prefix: str = "") -> Problem:
     """Pydantic's findings with RFC 6901 pointers, at most ``MAX_ERRORS``."""
     items = error.errors(include_url=False, include_input=False, include_context=False)
     return invalid(
-        [(prefix + pointer_of(item["loc"]), _message(item)) for item in items[:MAX_ERRORS]]
+        [(prefix + pointer_of(item["loc"]), message_of(item)) for item in items[:MAX_ERRORS]]
     )
-
-
-def from_parameters(error: RequestValidationError) -> Problem:
-    """FastAPI's findings on the query's parameters; each pointer is the parameter's name."""
-    items = error.errors()[:MAX_ERRORS]
-    return invalid([(pointer_of(item["loc"][1:]), _message(item)) for item in items])
 
 
 def pointer_of(path: Iterable[str | int]) -> str:
@@ -146,7 +138,7 @@ def pointer_of(path: Iterable[str | int]) -> str:
     return "".join(f"/{escape_pointer(str(part))}" for part in path)
 
 
-def _message(item: Mapping[str, Any]) -> str:
+def message_of(item: Mapping[str, Any]) -> str:
     """What is wrong, without the names of our classes."""
     if item["type"] == "model_type":
         return "Input should be an object"
@@ -163,23 +155,11 @@ def _sane(pointer: str) -> str:
     return pointer
 
 
-def _of_http(error: HTTPException) -> Problem:
-    """For what the router says: no such path, or not that method."""
-    title = TITLES.get(error.status_code, "Error")
-    detail = "There is no such object." if error.status_code == 404 else title
-    code = title.lower().replace(" ", "_")
-    return Problem(error.status_code, code, detail, headers=error.headers)
-
-
 def of(error: Exception) -> Problem:
-    """The answer for an error, whatever it is."""
+    """The answer for an error of ours."""
     match error:
         case Problem():
             return error
-        case HTTPException():
-            return _of_http(error)
-        case RequestValidationError():
-            return from_parameters(error)
         case Changed():
             return Problem(412, error.code, str(error))
         case KeyReused():

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import problems
+from api.handlers import problem_of
 from api.meters import Measured
 from api.traced import Traced
 from backends import tracing
@@ -68,7 +68,7 @@ class Edge:
             except Exception as error:
                 if begun:
                     raise  # the server closes the connection, so that nobody takes it for whole
-                response = problems.of(error).response(scope["request_id"])
+                response = problem_of(error, scope).response(scope["request_id"])
                 await response(scope, receive, stamped)
 
 

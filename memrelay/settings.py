@@ -31,24 +31,13 @@ from pydantic_settings import (
 
 from memrelay.errors import ConfigError
 from memrelay.options import checked_url
+from memrelay.seeds import CONFIG_FILE, seed_drivers
 from memrelay.sentinels import sentinels_of, watched
 from memrelay.types import FieldType
 
-CONFIG_FILE = "memrelay.toml"
 DEFAULT = "default"
 BROKERS = ("redis", "rediss", "amqp", "amqps")
 JOURNALS = ("redis", "rediss", "unix")
-POSTGRES = ("postgresql://", "postgres://")
-SEED_NAMES = {
-    "MEMORY_VECTOR_DB_FACTORY": ("custom", "factory"),
-    "REDIS_URL": ("redis", "url"),
-    "WEAVIATE_URL": ("weaviate", "url"),
-    "DATABASE_URL": ("pgvector", "url"),
-}
-"""The variables that existing systems already set, each with our driver and its setting. Where there is a
-factory, it is to override Redis: it comes first."""
-OURSELVES = "memrelay."
-"""What runs agent-memory-server on us, in an environment that is ours too, is no store for us."""
 LogFormat = Literal["text", "json"]
 Toolset = Literal["mem0", "openmemory", "agent_memory_server", "automem", "beam_me_prompty"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
@@ -307,19 +296,3 @@ def _seed_names() -> dict[str, Any]:
         return {}
     drivers = seed_drivers()
     return {"drivers": drivers} if drivers else {}
-
-
-def seed_drivers() -> dict[str, dict[str, Any]]:
-    """By the variables in ``SEED_NAMES``, as far as they mean us."""
-    return {
-        name: {setting: os.environ[variable]}
-        for variable, (name, setting) in SEED_NAMES.items()
-        if variable in os.environ and _means_a_driver(variable, os.environ[variable])
-    }
-
-
-def _means_a_driver(variable: str, value: str) -> bool:
-    """``DATABASE_URL`` where it names PostgreSQL; a factory, unless it is our own."""
-    if variable == "DATABASE_URL":
-        return value.startswith(POSTGRES)
-    return not value.startswith(OURSELVES)

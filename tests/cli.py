@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from memrelay.settings import SEED_NAMES
+from memrelay.seeds import SEED_NAMES
 from tests.rig import wait_until
 
 COMMAND = [sys.executable, "-m", "memrelay.cli"]

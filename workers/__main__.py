@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 import warnings
 
+from celery.bin.base import CLIContext
+from celery.bin.worker import worker as celery_worker
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from backends.journal import Journal, check_durable
@@ -52,11 +55,20 @@ def start() -> None:
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     from workers.app import app  # noqa: PLC0415 - after the check: it reads the settings when imported
 
+    gc.collect()
+    gc.freeze()  # what is loaded now stays, and a collection in a child would copy the pages that it shares
     if ours is None:
         lane = options.lane or fork_lanes()
         give_way(lane, settings)
         ours = celery_arguments(lane, settings)
-    app.worker_main(["--quiet", "worker", "--loglevel=WARNING", *ours, *more])
+    # Not ``app.worker_main``: it loads every command of Celery first, its shell and Flower too.
+    context = CLIContext(app=app, no_color=False, workdir=None, quiet=True)
+    celery_worker.main(
+        ["--loglevel=WARNING", *ours, *more],
+        prog_name="memrelay worker",
+        standalone_mode=False,
+        obj=context,
+    )
 
 
 def main() -> int:

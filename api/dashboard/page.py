@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from api import problems
 from api.auth import grant_of
 from api.dashboard.assets import asset_url
 from api.dashboard.formats import FILTERS
 from api.direct import Direct
-from api.problems import Problem
+from api.handlers import problem_of
+from api.problems import TITLES, Problem
 from api.state import state_of
 from memrelay import __version__
 
@@ -111,7 +110,7 @@ def error_page(request: Request, problem: Problem) -> Response:
         request,
         "error.html",
         problem.status,
-        title=problems.TITLES.get(problem.status, "Error"),
+        title=TITLES.get(problem.status, "Error"),
         problem=problem,
         request_id=request.scope.get("request_id", ""),
     )
@@ -129,9 +128,7 @@ class Page(Direct):
         async def handle(request: Request) -> Response:
             try:
                 return await handler(request)
-            except RequestValidationError as error:
-                return error_page(request, problems.from_parameters(error))
             except Exception as error:  # the edge of a request: what is not ours is logged there
-                return error_page(request, problems.of(error))
+                return error_page(request, problem_of(error, request.scope))
 
         return handle

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from redis.commands.core import AsyncScript
@@ -44,7 +44,9 @@ from backends.journal.values import (
 from backends.redis_errors import ERRORS
 from memrelay.batching import MAX_MEMORIES
 from memrelay.errors import ConfigError, Unavailable
-from memrelay.settings import Settings
+
+if TYPE_CHECKING:  # 0.1 s to import, and the process that reads large bodies has none
+    from memrelay.settings import Settings
 
 PREFIX = "{mrj}:"
 LEASE_MS = 6_000  # renewed every 2 s; what a killed worker held is taken up again within 10 s

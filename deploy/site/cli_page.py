@@ -9,7 +9,8 @@ from typing import Any
 
 import typer
 
-from memrelay.cli.app import app, run
+from memrelay.cli.app import commands as command_line
+from memrelay.cli.app import run
 
 HEAD = """# Command line
 
@@ -27,7 +28,7 @@ def page() -> str:
 
 def commands() -> list[list[str]]:
     """The words of every command that does something."""
-    return list(_commands(typer.main.get_command(app), []))
+    return list(_commands(typer.main.get_command(command_line()), []))
 
 
 def _commands(group: Any, before: list[str]) -> Iterator[list[str]]:

@@ -18,7 +18,8 @@ from backends.pgvector import settings as pgvector
 from backends.redis import settings as redis
 from backends.sqlite import Settings as SqliteSettings
 from backends.weaviate import settings as weaviate
-from memrelay.settings import SEED_NAMES, Settings, SourceSettings
+from memrelay.seeds import SEED_NAMES
+from memrelay.settings import Settings, SourceSettings
 
 HEAD = """# Settings
 

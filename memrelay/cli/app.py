@@ -6,71 +6,78 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 
 import typer
 
 from memrelay import __version__, exits
-from memrelay.cli import (
-    apikeys,
-    bench,
-    dlq,
-    doctor,
-    drivers,
-    editing,
-    exporting,
-    importing,
-    jobs,
-    members,
-    memories,
-    migrating,
-    reembedding,
-    servers,
-    up,
-    usage,
-    verify,
-)
 from memrelay.cli.examples import show_examples
 from memrelay.cli.output import help_if_alone, plain, say
 from memrelay.errors import ApiError, MemrelayError, RateLimited, ServiceUnavailable, Unavailable
 
 INTERRUPTED = 130
-
-app = typer.Typer(
-    name="memrelay",
-    help="Memories for AI agents, taken in at volume. Exit status: 0 ok, 1 failed, 2 usage, "
-    "3 partial, 4 unavailable. With --json an error is one JSON object on stderr.",
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(up.up)
-app.command()(servers.api)
-app.command(context_settings=servers.PASS_ON)(servers.worker)
-app.command()(doctor.doctor)
-app.command()(verify.verify)
-app.command()(memories.add)
-app.command("import")(importing.import_file)
-app.command()(exporting.export)
-app.command()(memories.search)
-app.command()(memories.get)
-app.command()(editing.edit)
-app.command()(memories.rm)
-app.command()(memories.count)
-app.command()(bench.bench)
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(apikeys.app, name="keys")
-app.command()(usage.usage)
-app.command()(drivers.drivers)
-app.command()(drivers.sync)
-app.command()(members.join)
-app.command()(members.retire)
-app.command()(migrating.migrate)
-app.command()(reembedding.reembed)
-show_examples(app)
+COMMANDS = {
+    "up": "up.up",
+    "api": "servers.api",
+    "worker": "servers.worker",
+    "doctor": "doctor.doctor",
+    "verify": "verify.verify",
+    "add": "memories.add",
+    "import": "importing.import_file",
+    "export": "exporting.export",
+    "search": "memories.search",
+    "get": "memories.get",
+    "edit": "editing.edit",
+    "rm": "memories.rm",
+    "count": "memories.count",
+    "bench": "bench.bench",
+    "jobs": "jobs.app",
+    "dlq": "dlq.app",
+    "keys": "apikeys.app",
+    "usage": "usage.usage",
+    "drivers": "drivers.drivers",
+    "sync": "drivers.sync",
+    "join": "members.join",
+    "retire": "members.retire",
+    "migrate": "migrating.migrate",
+    "reembed": "reembedding.reembed",
+}
+"""Module and name of each, in the order in which help shows them (the groups come last)."""
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-@app.callback(invoke_without_command=True)
+def commands(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with these commands alone: no other module is loaded."""
+    app = typer.Typer(
+        name="memrelay",
+        help="Memories for AI agents, taken in at volume. Exit status: 0 ok, 1 failed, 2 usage, "
+        "3 partial, 4 unavailable. With --json an error is one JSON object on stderr.",
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(".")
+        found = getattr(import_module(f"memrelay.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name, context_settings=PASS_ON if name == "worker" else None)(found)
+    show_examples(app)
+    app.callback(invoke_without_command=True)(top)
+    return app
+
+
+def named(arguments: Sequence[str]) -> Iterable[str]:
+    """The command that is called; all of them where help, a completion or a mistake may have to show them."""
+    match arguments:
+        case [name, *_] if name in COMMANDS:
+            return [name]
+        case ["--version"]:
+            return []
+    return COMMANDS
+
+
 def top(
     context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Show the version and exit."),
@@ -98,7 +105,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str], failed: Callable[[str, str, int], int]) -> int:
     try:
-        status = app(list(arguments), prog_name="memrelay", standalone_mode=False)
+        status = commands(named(arguments))(
+            list(arguments), prog_name="memrelay", standalone_mode=False
+        )
         sys.stdout.flush()
     except typer.TyperException as error:
         return failed(f"{error.format_message()} (memrelay --help)", "usage", error.exit_code)

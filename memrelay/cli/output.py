@@ -10,9 +10,6 @@ from typing import Any
 
 import typer
 from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from memrelay import exits
 
@@ -51,6 +48,10 @@ def show_rows(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if not rows:
         typer.echo("none")
         return
+    from rich.console import Console  # noqa: PLC0415 - for terminals alone
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
         table.add_column(header, overflow="fold")

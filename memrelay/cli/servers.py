@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Never
+from typing import Annotated, Literal, Never
 
 import typer
 
 from memrelay.embedded.apps import app_command, app_environment
-
-PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def api() -> Never:

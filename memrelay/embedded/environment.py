@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memrelay.embedded.ports import free_port, is_free
 from memrelay.errors import ConfigError
-from memrelay.settings import CONFIG_FILE, seed_drivers
+from memrelay.seeds import CONFIG_FILE, seed_drivers
 
 JOURNAL_DB, BROKER_DB, DRIVER_DB = 0, 1, 2
 

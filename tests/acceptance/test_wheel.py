@@ -18,7 +18,7 @@ import pytest
 
 from memrelay import __version__, exits
 from memrelay.embedded.ports import free_port
-from memrelay.settings import SEED_NAMES
+from memrelay.seeds import SEED_NAMES
 from tests.frameworks import ROOT, uv
 from tests.rig import wait_until
 

@@ -15,7 +15,7 @@ import yaml
 
 from memrelay.embedded.leash import leashed
 from memrelay.embedded.ports import free_port
-from memrelay.settings import SEED_NAMES
+from memrelay.seeds import SEED_NAMES
 from tests.docs.blocks import ROOT, Block, Command, commands_of
 from tests.docs.shown import missing_line
 

@@ -19,7 +19,8 @@ from deploy.native.helm import PROGRAM
 from deploy.native.server import ServerError
 from memrelay import __version__
 from memrelay.jobs import MAINTENANCE, queue_names
-from memrelay.settings import SEED_NAMES, Settings, load_settings
+from memrelay.seeds import SEED_NAMES
+from memrelay.settings import Settings, load_settings
 from tests.servers import cannot_be_had
 
 _CHART = Path(__file__).parents[2] / "deploy/helm/memrelay"

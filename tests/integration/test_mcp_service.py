@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 
@@ -67,6 +68,16 @@ def test_paths_around_it_are_answered_as_before(http: httpx.Client, refused: Ref
     refused(http.post("/mcp/", json=LIST, headers=HEADERS), 404)
     refused(http.get("/mcpx"), 404)
     refused(http.put("/v1/search"), 405)
+
+
+async def test_first_requests_at_once_are_answered_by_one_server(opened: Opened) -> None:
+    """It is made for the first of them, and its sessions cannot be started twice."""
+    async with opened() as app, client_of(app) as client:
+        answers = await asyncio.gather(
+            *(client.post("/mcp", json=LIST, headers=HEADERS) for _ in range(4))
+        )
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len({answer.text for answer in answers}) == 1
 
 
 async def test_several_applications_serve_without_a_lifespan(opened: Opened, user: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 from memrelay.embedded.environment import choose_redis_port, known_redis_port, stack_environment
 from memrelay.embedded.ports import free_port
 from memrelay.errors import ConfigError
-from memrelay.settings import SEED_NAMES, Settings, load_settings
+from memrelay.seeds import SEED_NAMES
+from memrelay.settings import Settings, load_settings
 from tests.unit.scripted import Scripted
 
 

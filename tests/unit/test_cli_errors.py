@@ -14,7 +14,7 @@ import pytest
 from memrelay import exits
 from memrelay.cli.app import INTERRUPTED, run
 from memrelay.embedded.ports import free_port
-from memrelay.settings import SEED_NAMES
+from memrelay.seeds import SEED_NAMES
 from tests.unit.scripted import Reply, Scripted, problem
 
 

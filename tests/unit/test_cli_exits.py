@@ -15,10 +15,10 @@ from typer.main import get_command
 
 from memrelay import exits
 from memrelay.cli import options
-from memrelay.cli.app import app, run
+from memrelay.cli.app import commands, run
 from memrelay.cli.examples import EXAMPLES, registered
 from memrelay.embedded.ports import free_port
-from memrelay.settings import SEED_NAMES
+from memrelay.seeds import SEED_NAMES
 from tests.unit.scripted import Reply, Scripted, problem
 
 SERVERS = {"api", "worker"}
@@ -28,7 +28,7 @@ HERE = {
     *("keys create", "keys ls", "keys revoke"),
 }
 """Work on the installation that the settings name, not through a service."""
-COMMANDS = sorted(path for path, _ in registered(app))
+COMMANDS = sorted(path for path, _ in registered(commands()))
 ASKING = [path for path in COMMANDS if path not in SERVERS | HERE]
 MORE = {
     "rm": ["an-id"],
@@ -68,7 +68,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def declared(path: str) -> Any:
     """The command as typer knows it."""
-    command: Any = get_command(app)
+    command: Any = get_command(commands())
     for word in path.split():
         command = command.commands[word]
     return command

@@ -13,7 +13,8 @@ import yaml  # type: ignore[import-untyped]
 
 from backends.pgvector.settings import Settings as PgvectorSettings
 from backends.weaviate.settings import Settings as WeaviateSettings
-from memrelay.settings import SEED_NAMES, load_settings
+from memrelay.seeds import SEED_NAMES
+from memrelay.settings import load_settings
 from tests.servers import cannot_be_had
 
 _ROOT = Path(__file__).parents[2]

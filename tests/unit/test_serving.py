@@ -1,4 +1,4 @@
-"""Which route takes a request: the first that matches, as Starlette's router says, with or without parameters."""
+"""Which route takes a request: the first that matches, as Starlette's router says."""
 
 from __future__ import annotations
 

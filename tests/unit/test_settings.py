@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from memrelay.errors import ConfigError
-from memrelay.settings import SEED_NAMES, Settings, load_settings
+from memrelay.seeds import SEED_NAMES
+from memrelay.settings import Settings, load_settings
 
 URL = "redis://127.0.0.1:6379/2"
 DRIVERS = {"MEMRELAY_DRIVERS": json.dumps({"redis": {"url": URL}, "sqlite": {"path": "a.db"}})}
