@@ -28,8 +28,8 @@ def _of_router(error: HTTPException, scope: Scope) -> Problem:
     title = TITLES.get(status, "Error")
     detail = "There is no such object." if status == 404 else title
     headers = dict(error.headers or {})
-    if status == 405:
-        headers["Allow"] = ", ".join(sorted(_methods(scope)))
+    if status == 405 and (methods := _methods(scope)):
+        headers["Allow"] = ", ".join(sorted(methods))
     return Problem(status, title.lower().replace(" ", "_"), detail, headers=headers)
 
 
