@@ -133,7 +133,7 @@ async def delete(state: State, namespace: str, where: Selection) -> Done:
     return Done(count, more)
 
 
-@router.post("/dead-letters/resume", openapi_extra=operation(Resumed, body=ResumeIn))
+@router.post("/dead-letters/resume", openapi_extra=operation(Resumed, body=ResumeIn, optional=True))
 async def resume_stages(request: Request) -> Response:
     """End the alarm of one stage, or of all: what they refuse is given up again, up to the limit."""
     state = state_of(request)

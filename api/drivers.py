@@ -129,7 +129,7 @@ async def _answers(store: Store) -> bool:
 @router.post(
     "/drivers/{name}/sync",
     status_code=202,
-    openapi_extra=operation(SyncAsked, status=202, body=SyncIn, example=DRIVER),
+    openapi_extra=operation(SyncAsked, status=202, body=SyncIn, optional=True, example=DRIVER),
 )
 async def sync_driver(request: Request, name: str) -> Response:
     """Have a driver compared with the others and repaired, both ways; ``full`` checks every record.
@@ -183,7 +183,7 @@ async def _places(state: State, name: str) -> list[str]:
 @router.post(
     "/drivers/{name}/detach",
     status_code=202,
-    openapi_extra=operation(Detached, status=202, body=NothingIn, example=DRIVER),
+    openapi_extra=operation(Detached, status=202, body=NothingIn, optional=True, example=DRIVER),
 )
 async def detach_driver(request: Request, name: str) -> Response:
     """Take a driver out: it does not serve, and writes do not wait for it, until ``sync`` is asked for it."""
@@ -203,7 +203,7 @@ async def take_out(state: State, name: str) -> bool:
 
 @router.post(
     "/drivers/{name}/retire",
-    openapi_extra=operation(Membership, body=RetireIn, example=DRIVER),
+    openapi_extra=operation(Membership, body=RetireIn, optional=True, example=DRIVER),
 )
 async def retire_driver(request: Request, name: str) -> Response:
     """Let a driver go from a source: what is accepted from now on is not for it, nor is it read, though it
@@ -233,7 +233,7 @@ async def let_go(state: State, source: Source, name: str) -> bool:
 @router.post(
     "/drivers/{name}/join",
     status_code=202,
-    openapi_extra=operation(Membership, status=202, body=JoinIn, example=DRIVER),
+    openapi_extra=operation(Membership, status=202, body=JoinIn, optional=True, example=DRIVER),
 )
 async def join_driver(request: Request, name: str) -> Response:
     """Let a configured driver into a source, or one that was retired back: it is filled from the others, then

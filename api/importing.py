@@ -54,6 +54,7 @@ RATIO = 100
         LineRefused,
         ImportSummary,
         body=MemoryIn,
+        optional=True,
         media=NDJSON,
         takes=[IDEMPOTENCY_KEY],
         example={"Idempotency-Key": "conversation-of-ana"},

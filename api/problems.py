@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from backends.journal import Changed, Full, KeyReused
 from memrelay.errors import InvalidInput, Permanent, Transient, Unsupported
@@ -33,6 +34,7 @@ TITLES = {
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
     429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
     503: "Service Unavailable",
@@ -187,6 +189,13 @@ def of(error: Exception) -> Problem:
     return Problem(500, "internal", "The service failed; the log has the details.")
 
 
+def _methods(request: Request) -> set[str]:
+    """All that the path takes: the router's own error names those of its first route alone."""
+    routes: list[BaseRoute] = request.app.router.routes
+    found = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in found for method in getattr(route, "methods", None) or ()}
+
+
 def install(app: FastAPI) -> None:
     """Every error of every route becomes a problem."""
 
@@ -201,6 +210,8 @@ def install(app: FastAPI) -> None:
         problem = Problem(error.status_code, code, detail)
         response = problem.response(request.scope.get("request_id", ""))
         response.headers.update(error.headers or {})
+        if error.status_code == 405:
+            response.headers["Allow"] = ", ".join(sorted(_methods(request)))
         return response
 
     async def parameters(request: Request, error: Exception) -> Response:
