@@ -88,7 +88,8 @@ def operation(
     """``openapi_extra`` of a route: it answers one of ``answers`` under each ``status``.
 
     ``optional``: the body may be left out. ``media`` is of ``body`` and answers (of events: the schema
-    is of their data), ``sent`` is what a body may be of instead. ``takes`` are parameters that the handler reads from the request;
+    is of their data), ``sent`` is what a body may be of instead. ``takes`` are parameters that the
+    handler reads from the request;
     ``example`` has the path, query and headers of a request that works, the examples of ``body`` its bodies.
     """
     schema = _either([_reference(model) for model in answers])
