@@ -9,6 +9,7 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.importing import PIECE_BYTES, Inflater, numbered
+from api.importing import BATCH, BATCH_BYTES, PIECE_BYTES, Inflater, batched
 from api.problems import Problem
 from api.reading import LINE_BYTES
 from tests.fuzzing import tried
@@ -90,34 +91,46 @@ async def in_turn(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-def read(pieces: Sequence[bytes], first: int = 1) -> list[tuple[int, bytes]]:
-    async def all_of_them() -> list[tuple[int, bytes]]:
-        return [line async for line in numbered(in_turn(pieces), first=first)]
+def read(
+    pieces: Sequence[bytes], first: int = 1, from_line: int = 1
+) -> list[list[tuple[int, bytes]]]:
+    async def all_of_them() -> list[list[tuple[int, bytes]]]:
+        found = batched(in_turn(pieces), first=first, from_line=from_line)
+        return [batch async for batch in found]
 
     return asyncio.run(all_of_them())
 
 
 @tried(READERS)
-@given(st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"{}", b"\xff", b" ", b"\0"])), cuts)
+@given(
+    st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"{}", b"\xff", b" ", b"\0"])),
+    cuts,
+    st.integers(1, 12),
+)
 def test_lines_are_those_of_a_simple_reader_however_they_are_cut(
-    parts: list[bytes], at: list[int]
+    parts: list[bytes], at: list[int], from_line: int
 ) -> None:
     body = b"".join(parts)
-    simple = body.split(b"\n")
-    if not simple[-1]:
-        simple.pop()
-    assert read(cut(body, at), 7) == list(enumerate(simple, 7))
+    simple = [(n, line) for n, line in enumerate(body.split(b"\n"), 7) if line.strip()]
+    found = [line for batch in read(cut(body, at), 7, from_line) for line in batch]
+    assert found == [line for line in simple if line[0] >= from_line]
 
 
-@tried(READERS)
+@tried(READERS // 5)
 @given(st.integers(-3, 3), cuts, st.binary(max_size=20))
 def test_of_a_line_that_is_too_long_no_more_is_kept(over: int, at: list[int], after: bytes) -> None:
-    long, rest = b"x" * (LINE_BYTES + over), after.replace(b"\n", b"")
-    found = read(cut(long + b"\n" + rest + b"\nend", at))
+    long, rest = b"x" * (LINE_BYTES + over), b"." + after.replace(b"\n", b"")
+    [found] = read(cut(long + b"\n" + rest + b"\nend", at))
     assert [number for number, _ in found] == [1, 2, 3]
     assert found[1:] == [(2, rest), (3, b"end")]
     assert (len(found[0][1]) > LINE_BYTES) == (over > 0)
     assert len(long) >= len(found[0][1])
+
+
+def test_batches_are_bounded_by_lines_and_by_bytes() -> None:
+    long = [b"x" * LINE_BYTES + b"\n"] * 20
+    assert {sum(len(raw) for _, raw in batch) for batch in read(long)} == {BATCH_BYTES}
+    assert [len(batch) for batch in read([b"x\n" * (2 * BATCH + 1)])] == [BATCH, BATCH, 1]
 
 
 def inflated(pieces: Sequence[bytes]) -> tuple[bytes, bool]:
