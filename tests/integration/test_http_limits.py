@@ -223,7 +223,9 @@ def test_largest_bodies_of_the_smallest_values_are_not_kept(
     assert grown[0] <= 2 * AT_ONCE * most
 
 
-@pytest.mark.parametrize("filling", [b"\n", b" ", b"{}\n", b"x" * LINE_BYTES + b"\n"])
+@pytest.mark.parametrize(
+    "filling", [b"\n", b" ", b"x" * LINE_BYTES + b"\n"], ids=["lines", "spaces", "long"]
+)
 def test_bombs_are_not_kept(service: Service, filling: bytes) -> None:
     packed = gzip.compress(filling * (64 * MIB // len(filling)), 6)
 
