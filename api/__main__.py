@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from api.app import create, open_state
+from api.connection import Connection
 from api.feeds import Feeds
 from backends.journal import Journal
 from backends.journal.apikeys import locked
@@ -98,6 +99,7 @@ async def serve(settings: Settings) -> None:
     async with open_state(settings) as state:
         config = uvicorn.Config(
             create(state),
+            http=Connection,
             lifespan="off",
             access_log=False,
             log_config=None,  # ours

@@ -12,10 +12,17 @@ class Health(Answer):
 
 
 class RequestLimits(Answer):
+    """``head_bytes``: request line and headers, beyond it 431. ``body_bytes`` of memories to add, and
+    ``other_body_bytes`` of any other body: 413. ``import_ratio``: what gzip may make of a byte."""
+
+    head_bytes: int
     body_bytes: int
+    other_body_bytes: int
+    object_keys: int
     memories: int
     import_line_bytes: int
     import_bytes: int
+    import_ratio: int
 
 
 class MemoryLimits(Answer):
@@ -64,6 +71,13 @@ class WaitingLimits(Answer):
     driver_memories: int
 
 
+class StreamLimits(Answer):
+    """Event streams open at once, of all and of one namespace; beyond it 503."""
+
+    service: int
+    namespace: int
+
+
 class Limits(Answer):
     """``memories_per_second`` is the quota of one namespace, if there is one."""
 
@@ -73,6 +87,7 @@ class Limits(Answer):
     search: SearchLimits
     filter: FilterLimits
     waiting: WaitingLimits
+    streams: StreamLimits
     memories_per_second: int | None
 
 

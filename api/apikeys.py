@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from api.auth import grant_of
-from api.body import read_model
+from api.body import at_once, read_model
 from api.direct import Direct
 from api.keyring import Grant
 from api.models import KeyIn
@@ -39,7 +39,7 @@ async def get_keys(request: Request, namespace: Whose = None) -> Response:
 async def post_key(request: Request) -> Response:
     """Make an API key. ``key`` is in this answer and never again."""
     state = state_of(request)
-    body = await read_model(request, KeyIn, state.settings.body_limit)
+    body = await read_model(request, KeyIn, at_once(state.settings))
     token, key = await make_key(state, grant_of(request), body)
     view = {"key": str(token), **key.view}
     headers = {"Cache-Control": "no-store"}

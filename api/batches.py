@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.body import read_model_and_raw
+from api.body import at_once, read_model_and_raw
 from api.direct import Direct
 from api.keyed import Keyed, keyed, must_be_new
 from api.keymodels import BatchIn, ItemIn
@@ -21,8 +21,6 @@ from memrelay.times import now_us
 
 router = APIRouter(prefix="/v1/sources/{source}", route_class=Direct)
 SOURCE = {"source": "cache"}
-BATCH_BYTES = 2**20
-"""Bytes of a batch: it is read where single writes are, which must not wait."""
 
 
 @router.post(
@@ -43,7 +41,7 @@ async def batch(request: Request, source: str) -> Response:
     ``store`` waits as ``PUT`` does and answers ``results`` in order; ``retrieve`` answers ``entries`` by
     key, those that are there; ``delete`` answers how many of the keys were there.
     """
-    limit = min(BATCH_BYTES, state_of(request).settings.body_limit)
+    limit = at_once(state_of(request).settings)
     body, raw = await read_model_and_raw(request, BatchIn, limit)
     place = keyed(request, source, body.namespace)
     if body.store is not None:

@@ -10,9 +10,14 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from api.problems import Problem, from_validation
+from memrelay.settings import Settings
 
 JSON = b"application/json"
 MERGE_PATCH = b"application/merge-patch+json"
+AT_ONCE_BYTES = 2**20
+"""Bytes of a body that is read where single writes are, which must not wait: of all but memories to add."""
+MOST_KEYS = 16_384
+"""Keys of one object: more than the longest value holds, and an error is not made for each of a million."""
 
 
 async def read_json(request: Request, limit: int, *, kinds: Sequence[bytes] = (JSON,)) -> bytes:
@@ -52,6 +57,11 @@ def parse_json(body: bytes, what: str = "The body") -> Any:
         raise Problem(400, "not_json", f"{what} is not JSON: {error}.") from None
 
 
+def at_once(settings: Settings) -> int:
+    """The bound on a body that is read on the event loop."""
+    return min(AT_ONCE_BYTES, settings.body_limit)
+
+
 async def read_model[M: BaseModel](request: Request, model: type[M], limit: int) -> M:
     """The body as ``model``: 400, 413, 415 or 422 with pointers."""
     return validate(model, parse_json(await read_json(request, limit)))
@@ -78,6 +88,8 @@ def _too_large(limit: int) -> Problem:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_KEYS:
+        raise ValueError(f"an object has more than {MOST_KEYS} keys")
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("an object has the same key twice")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.body import parse_json, read_json, validate
+from api.body import at_once, parse_json, read_json, validate
 from api.cursor import version_of
 from api.direct import Direct
 from api.models import DeadLettersIn, ResumeIn
@@ -133,11 +133,11 @@ async def delete(state: State, namespace: str, where: Selection) -> Done:
     return Done(count, more)
 
 
-@router.post("/dead-letters/resume", openapi_extra=operation(Resumed, body=ResumeIn))
+@router.post("/dead-letters/resume", openapi_extra=operation(Resumed, body=ResumeIn, optional=True))
 async def resume_stages(request: Request) -> Response:
     """End the alarm of one stage, or of all: what they refuse is given up again, up to the limit."""
     state = state_of(request)
-    raw = await read_json(request, state.settings.body_limit)
+    raw = await read_json(request, at_once(state.settings))
     body = validate(ResumeIn, parse_json(raw or b"{}"))
     known = await alarms(state.journal)
     ended = [stage for stage in known if body.stage in (None, stage)]
@@ -147,7 +147,7 @@ async def resume_stages(request: Request) -> Response:
 
 async def _selected(request: Request, state: State) -> Selection:
     """What the body asks for, of what had died before the request."""
-    raw = await read_json(request, state.settings.body_limit)
+    raw = await read_json(request, at_once(state.settings))
     body = validate(DeadLettersIn, parse_json(raw))
     until = await clock(state.journal) + 1
     return Selection(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.body import parse_json, read_json, validate
+from api.body import at_once, parse_json, read_json, validate
 from api.direct import Direct
 from api.models import DeleteIn, PurgeIn
 from api.openapi import WRITES, operation
@@ -49,7 +49,7 @@ async def delete_memories(request: Request) -> Response:
     By selection it is everything accepted before, stored or not; ``version`` in the answer is up to where.
     """
     state = state_of(request)
-    raw = await read_json(request, state.settings.body_limit)
+    raw = await read_json(request, at_once(state.settings))
     body = validate(DeleteIn, parse_json(raw))
     source = state.source(body.source)
     if body.ids is not None:
@@ -65,7 +65,7 @@ async def delete_memories(request: Request) -> Response:
 async def purge_memories(request: Request) -> Response:
     """Delete everything that was accepted before, of one source or of all; a job for each."""
     state = state_of(request)
-    raw = await read_json(request, state.settings.body_limit)
+    raw = await read_json(request, at_once(state.settings))
     body = validate(PurgeIn, parse_json(raw))
     if body.confirm != namespace_of(request):
         raise invalid([("/confirm", "must be the name of the namespace")])

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.body import parse_json, read_json, validate
+from api.body import at_once, parse_json, read_json, validate
 from api.direct import Direct
 from api.models import JoinIn, NothingIn, RetireIn, SyncIn
 from api.openapi import operation
@@ -129,7 +129,7 @@ async def _answers(store: Store) -> bool:
 @router.post(
     "/drivers/{name}/sync",
     status_code=202,
-    openapi_extra=operation(SyncAsked, status=202, body=SyncIn, example=DRIVER),
+    openapi_extra=operation(SyncAsked, status=202, body=SyncIn, optional=True, example=DRIVER),
 )
 async def sync_driver(request: Request, name: str) -> Response:
     """Have a driver compared with the others and repaired, both ways; ``full`` checks every record.
@@ -137,7 +137,7 @@ async def sync_driver(request: Request, name: str) -> Response:
     One that was taken out is brought back. The one that is under way goes on: ``started`` is false then.
     """
     state = _known(request, name)
-    raw = await read_json(request, state.settings.body_limit)
+    raw = await read_json(request, at_once(state.settings))
     body = validate(SyncIn, parse_json(raw or b"{}"))
     started, it = await ask_sync(state, name, full=body.full)
     view = {"name": name, "started": started, "sync": pass_view(it, namespace_of(request))}
@@ -183,12 +183,12 @@ async def _places(state: State, name: str) -> list[str]:
 @router.post(
     "/drivers/{name}/detach",
     status_code=202,
-    openapi_extra=operation(Detached, status=202, body=NothingIn, example=DRIVER),
+    openapi_extra=operation(Detached, status=202, body=NothingIn, optional=True, example=DRIVER),
 )
 async def detach_driver(request: Request, name: str) -> Response:
     """Take a driver out: it does not serve, and writes do not wait for it, until ``sync`` is asked for it."""
     state = _known(request, name)
-    validate(NothingIn, parse_json(await read_json(request, state.settings.body_limit) or b"{}"))
+    validate(NothingIn, parse_json(await read_json(request, at_once(state.settings)) or b"{}"))
     changed = await take_out(state, name)
     after = await _state(state.journal, name)
     view = {"name": name, "state": after, "changed": changed}
@@ -203,13 +203,13 @@ async def take_out(state: State, name: str) -> bool:
 
 @router.post(
     "/drivers/{name}/retire",
-    openapi_extra=operation(Membership, body=RetireIn, example=DRIVER),
+    openapi_extra=operation(Membership, body=RetireIn, optional=True, example=DRIVER),
 )
 async def retire_driver(request: Request, name: str) -> Response:
     """Let a driver go from a source: what is accepted from now on is not for it, nor is it read, though it
     answers. Afterwards it may be taken out of the settings. 409 while no other driver has everything."""
     state = state_of(request)
-    raw = await read_json(request, state.settings.body_limit)
+    raw = await read_json(request, at_once(state.settings))
     source = state.source(validate(RetireIn, parse_json(raw or b"{}")).source)
     changed = await let_go(state, source, name)
     view = {"name": name, "source": source.name, "state": "retired", "changed": changed}
@@ -233,13 +233,13 @@ async def let_go(state: State, source: Source, name: str) -> bool:
 @router.post(
     "/drivers/{name}/join",
     status_code=202,
-    openapi_extra=operation(Membership, status=202, body=JoinIn, example=DRIVER),
+    openapi_extra=operation(Membership, status=202, body=JoinIn, optional=True, example=DRIVER),
 )
 async def join_driver(request: Request, name: str) -> Response:
     """Let a configured driver into a source, or one that was retired back: it is filled from the others, then
     serves. What a retired one still has is removed first; what another one has of it only with ``empty``."""
     state = _known(request, name)
-    raw = await read_json(request, state.settings.body_limit)
+    raw = await read_json(request, at_once(state.settings))
     body = validate(JoinIn, parse_json(raw or b"{}"))
     source = state.source(body.source)
     changed = await let_in(state, source, name, empty=body.empty)

@@ -42,6 +42,8 @@ MEDIA_TYPES = (
 PIECE_BYTES = 64 * 1024
 UNREAD_BYTES = 16 << 20
 BATCH = 512
+BATCH_BYTES = 2**20
+"""Lines may be long: without a bound, four batches of the longest would be half a gigabyte."""
 IN_FLIGHT = 4
 GZIP = 16 + zlib.MAX_WBITS
 RATIO = 100
@@ -54,6 +56,7 @@ RATIO = 100
         LineRefused,
         ImportSummary,
         body=MemoryIn,
+        optional=True,
         media=NDJSON,
         takes=[IDEMPOTENCY_KEY],
         example={"Idempotency-Key": "conversation-of-ana"},
@@ -80,8 +83,8 @@ async def import_memories(
             raise invalid([(f"/{name}", f"1 to {MAX_LINE}")])
     check_kind(request)
     run = Import(state, state.source(source), grant_of(request), key)
-    lines = numbered(decoded(request), first=first_line)
-    return Ndjson(run.results(lines, from_line))
+    batches = batched(decoded(request), first=first_line, from_line=from_line)
+    return Ndjson(run.results(batches, from_line))
 
 
 class Ndjson(Response):
@@ -122,10 +125,12 @@ class Import:
         self._told = 0
         self._unread = 0
 
-    async def results(self, lines: AsyncIterator[Line], from_line: int) -> AsyncIterator[bytes]:
+    async def results(
+        self, batches: AsyncIterator[list[Line]], from_line: int
+    ) -> AsyncIterator[bytes]:
         """The result of each line in order, then the summary."""
         self._told = from_line - 1
-        reader = asyncio.create_task(self._read(batched(lines, from_line=from_line)))
+        reader = asyncio.create_task(self._read(batches))
         try:
             while (result := await self._results.get()) is not None:
                 self._unread -= len(result)
@@ -277,32 +282,51 @@ class Inflater:
             chunk = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
 
 
-async def numbered(pieces: AsyncIterator[bytes], *, first: int) -> AsyncIterator[Line]:
-    """Lines with their numbers; the last one needs no newline.
+class Splitter:
+    """Pieces to lines with their numbers, blank ones counted and left out; the last needs no newline.
 
     Of a line that is too long only the beginning is kept, one byte more than ``LINE_BYTES``.
     """
-    number, begun = first, bytearray()
-    async for piece in pieces:
+
+    def __init__(self, first: int) -> None:
+        self._number = first
+        self._begun = bytearray()
+
+    def lines(self, piece: bytes) -> Iterator[Line]:
+        """The lines that ``piece`` ends. A blank one costs little: a small gzip may hold millions."""
         *ends, rest = piece.split(b"\n")
-        for end in ends:
-            yield number, bytes(begun + end)
-            number += 1
-            begun.clear()
-        begun += rest
-        del begun[LINE_BYTES + 1 :]
-    if begun:
-        yield number, bytes(begun)
+        if ends and self._begun:
+            ends[0] = bytes(self._begun) + ends[0]
+            self._begun.clear()
+        first, self._number = self._number, self._number + len(ends)
+        self._begun += rest
+        del self._begun[LINE_BYTES + 1 :]
+        for number, end in enumerate(ends, first):
+            if end and not end.isspace():
+                yield number, end
+
+    def last(self) -> Iterator[Line]:
+        """What no newline has ended."""
+        if self._begun.strip():
+            yield self._number, bytes(self._begun)
 
 
-async def batched(lines: AsyncIterator[Line], *, from_line: int) -> AsyncIterator[list[Line]]:
-    """The lines from ``from_line`` on that are not blank, ``BATCH`` at a time."""
-    batch: list[Line] = []
-    async for number, raw in lines:
-        if number >= from_line and raw.strip():
-            batch.append((number, raw))
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
+async def batched(
+    pieces: AsyncIterator[bytes], *, first: int, from_line: int
+) -> AsyncIterator[list[Line]]:
+    """The lines of a body whose first has the number ``first``, from ``from_line`` on.
+
+    ``BATCH`` at a time, or fewer that have ``BATCH_BYTES``.
+    """
+    splitter, batch, size = Splitter(first), list[Line](), 0
+    async for piece in pieces:
+        for number, raw in splitter.lines(piece):
+            if number >= from_line:
+                batch.append((number, raw))
+                size += len(raw)
+            if len(batch) == BATCH or size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    batch += (line for line in splitter.last() if line[0] >= from_line)
     if batch:
         yield batch

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from api.auth import grant_of
-from api.body import read_model
+from api.body import at_once, read_model
 from api.cursor import cursor_of, version_of
 from api.direct import Direct
 from api.feeds import News
@@ -119,7 +119,7 @@ async def cancel_jobs(request: Request) -> Response:
     lost some; ``more``: there are further ones, repeat the request.
     """
     state, namespace = state_of(request), namespace_of(request)
-    body = await read_model(request, CancelIn, state.settings.body_limit)
+    body = await read_model(request, CancelIn, at_once(state.settings))
     until = await clock(state.journal) + 1
     where = JobFilter(
         status=body.status,

@@ -30,7 +30,7 @@ MAX_KEYS = 1000
 
 
 def _value(value: Any) -> Any:
-    check_value(value, 1)
+    check_value(value, TEXT_BYTES)
     if len(text_of(value).encode()) > TEXT_BYTES:
         raise ValueError(f"is larger than {TEXT_BYTES} bytes as JSON; split it")
     return value

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.body import read_model_and_raw
+from api.body import at_once, read_model_and_raw
 from api.direct import Direct
 from api.keyed import Keyed, if_match, keyed, must_be_new
 from api.keymodels import ValueIn
@@ -41,7 +41,7 @@ async def store_key(request: Request, source: str, key: str, namespace: str = ""
     """
     place = keyed(request, source, namespace)
     key = path_id(request, key, "/key")
-    body, raw = await read_model_and_raw(request, ValueIn, place.state.settings.body_limit)
+    body, raw = await read_model_and_raw(request, ValueIn, at_once(place.state.settings))
     put = put_in(place, key, body, now_us(), "")
     matching = if_match(request)
     conditions = {key: matching} if matching else {} if body.overwrite else {key: must_be_new}

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from api import search
 from api.answers import FoundKeys
-from api.body import read_model, validate
+from api.body import at_once, read_model, validate
 from api.direct import Direct
 from api.keyed import Keyed, keyed
 from api.keylisting import list_keys
@@ -79,7 +79,7 @@ async def search_keys(request: Request, source: str) -> Response:
 
     ``complete`` is false if there were too many keys to look through all of them in time.
     """
-    body = await read_model(request, KeySearchIn, state_of(request).settings.body_limit)
+    body = await read_model(request, KeySearchIn, at_once(state_of(request).settings))
     place = keyed(request, source, body.namespace)
     found = await _search(place, _understood(body.query), body)
     results = _ordered(found.results, body.order_by)
@@ -93,7 +93,7 @@ async def search_keys(request: Request, source: str) -> Response:
 @router.post("/count", openapi_extra=operation(KeyCount, body=KeyCountIn, example=SOURCE))
 async def count_keys(request: Request, source: str) -> Response:
     """How many keys match a pattern and a filter."""
-    body = await read_model(request, KeyCountIn, state_of(request).settings.body_limit)
+    body = await read_model(request, KeyCountIn, at_once(state_of(request).settings))
     place = keyed(request, source, body.namespace)
     wanted = _understood(body.query)
     if wanted.pattern is None:

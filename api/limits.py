@@ -7,9 +7,10 @@ from dataclasses import asdict
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api import importing, keymodels, models, reading
+from api import feeds, importing, keymodels, models, reading
 from api.answers import Limits
-from api.batches import BATCH_BYTES
+from api.body import MOST_KEYS, at_once
+from api.connection import HEAD_BYTES
 from api.deleting import FILTER_BYTES
 from api.direct import Direct
 from api.openapi import operation
@@ -29,10 +30,14 @@ async def get_limits(request: Request) -> Response:
     settings = state_of(request).settings
     view = {
         "request": {
+            "head_bytes": HEAD_BYTES,
             "body_bytes": settings.body_limit,
+            "other_body_bytes": at_once(settings),
+            "object_keys": MOST_KEYS,
             "memories": MAX_COUNT,
             "import_line_bytes": reading.LINE_BYTES,
             "import_bytes": importing.TOTAL_BYTES,
+            "import_ratio": importing.RATIO,
         },
         "memory": {
             "text_bytes": models.TEXT_BYTES,
@@ -51,7 +56,7 @@ async def get_limits(request: Request) -> Response:
             "value_depth": models.METADATA_DEPTH,
             "ttl_ms": keymodels.MAX_TTL_MS,
             "batch": MAX_COUNT,
-            "batch_bytes": min(BATCH_BYTES, settings.body_limit),
+            "batch_bytes": at_once(settings),
             "list": keymodels.MAX_KEYS,
         },
         "search": {"top_k": models.MAX_TOP_K, "seconds": settings.search_timeout},
@@ -68,6 +73,7 @@ async def get_limits(request: Request) -> Response:
             "namespace_memories": settings.namespace_memories,
             "driver_memories": settings.driver_backlog,
         },
+        "streams": {"service": feeds.MOST_LISTENERS, "namespace": feeds.MOST_OF_ONE},
         "memories_per_second": settings.namespace_rate or None,
     }
     return Response(msgspec.json.encode(view), media_type="application/json")

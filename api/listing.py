@@ -7,7 +7,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.body import read_model
+from api.body import at_once, read_model
 from api.direct import Direct
 from api.models import ListIn
 from api.openapi import operation
@@ -28,7 +28,7 @@ async def list_memories(request: Request) -> Response:
     A page may hold less than ``limit``, even nothing, before the end: ``cursor`` is null only there.
     """
     state = state_of(request)
-    body = await read_model(request, ListIn, state.settings.body_limit)
+    body = await read_model(request, ListIn, at_once(state.settings))
     namespace, seconds = namespace_of(request), state.settings.search_timeout
     chosen = selection(body, state.source(body.source))
     after = None if body.cursor is None else _id_of(body.cursor)

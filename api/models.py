@@ -71,16 +71,27 @@ def check_metadata(value: dict[str, Any]) -> dict[str, Any]:
     """``value``, or ``ValueError`` for what no memory's metadata can be."""
     if not value:
         return value
-    check_value(value, 1)
+    check_value(value, METADATA_BYTES)
     if len(msgspec.json.encode(value)) > METADATA_BYTES:
         raise ValueError(f"is larger than {METADATA_BYTES} bytes")
     return value
 
 
-def check_value(value: Any, depth: int) -> None:
-    """``ValueError`` for a JSON value that is too deep, or that a store or another language would change."""
-    if depth > METADATA_DEPTH and isinstance(value, dict | list):
-        raise ValueError(f"is nested deeper than {METADATA_DEPTH}")
+def check_value(value: Any, most: int) -> None:
+    """``ValueError`` for a JSON value that is too deep, or that a store or another language would change.
+
+    Also for one that has more elements than ``most`` bytes hold, before these are looked through.
+    """
+    _check(value, 1, [most // 2])
+
+
+def _check(value: Any, depth: int, room: list[int]) -> None:
+    if isinstance(value, dict | list):
+        if depth > METADATA_DEPTH:
+            raise ValueError(f"is nested deeper than {METADATA_DEPTH}")
+        room[0] -= len(value)
+        if room[0] < 0:
+            raise ValueError("has more elements than its bytes may be")
     if isinstance(value, str):
         _clean(value)
     elif isinstance(value, dict):
@@ -88,10 +99,10 @@ def check_value(value: Any, depth: int) -> None:
             if not 1 <= len(key) <= 256:
                 raise ValueError("has a key that is empty or longer than 256 characters")
             identifier(key)
-            check_value(child, depth + 1)
+            _check(child, depth + 1, room)
     elif isinstance(value, list):
         for child in value:
-            check_value(child, depth + 1)
+            _check(child, depth + 1, room)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("holds a number that is not finite")

@@ -79,6 +79,7 @@ def operation(
     *answers: type[BaseModel],
     status: int | Sequence[int] = 200,
     body: type[BaseModel] | None = None,
+    optional: bool = False,
     media: str = JSON,
     sent: Sequence[str] = (),
     takes: Sequence[Mapping[str, Any]] = (),
@@ -86,8 +87,9 @@ def operation(
 ) -> dict[str, Any]:
     """``openapi_extra`` of a route: it answers one of ``answers`` under each ``status``.
 
-    ``media`` is of ``body`` and answers (of events: the schema is of their data), ``sent`` is what a body
-    may be of instead. ``takes`` are parameters that the handler reads from the request;
+    ``optional``: the body may be left out. ``media`` is of ``body`` and answers (of events: the schema
+    is of their data), ``sent`` is what a body may be of instead. ``takes`` are parameters that the
+    handler reads from the request;
     ``example`` has the path, query and headers of a request that works, the examples of ``body`` its bodies.
     """
     schema = _either([_reference(model) for model in answers])
@@ -104,7 +106,7 @@ def operation(
         examples = _examples(body)
         shown = {"schema": _reference(body), "examples": examples}
         told["requestBody"] = {
-            "required": {} not in _values(examples),
+            "required": not optional,
             "content": dict.fromkeys(sent or (media,), shown),
         }
     return told
@@ -124,10 +126,6 @@ def _examples(model: type[BaseModel]) -> dict[str, Any]:
     given = extra.get("examples") if isinstance(extra, Mapping) else None
     values = given if isinstance(given, list) else [{}]
     return {str(number): {"value": value} for number, value in enumerate(values, start=1)}
-
-
-def _values(examples: Mapping[str, Any]) -> list[Any]:
-    return [example["value"] for example in examples.values()]
 
 
 def install(app: FastAPI) -> None:

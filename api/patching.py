@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.body import JSON, MERGE_PATCH, parse_json, read_json, validate
+from api.body import JSON, MERGE_PATCH, at_once, parse_json, read_json, validate
 from api.direct import Direct
 from api.keyed import NEVER, TRIES, Condition, if_match
 from api.models import MemoryIn, PatchIn
@@ -32,8 +32,6 @@ from memrelay.times import format_time, now_us
 from memrelay.types import Memory
 
 router = APIRouter(prefix="/v1", route_class=Direct)
-PATCH_BYTES = 2**20
-"""Bytes of a body: it is read where single writes are, which must not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +133,7 @@ async def patch_memory(request: Request, id: str, source: str = "default") -> Re
     """
     state = state_of(request)
     chosen, id = state.source(source), path_id(request, id)
-    limit = min(PATCH_BYTES, state.settings.body_limit)
-    raw = await read_json(request, limit, kinds=(JSON, MERGE_PATCH))
+    raw = await read_json(request, at_once(state.settings), kinds=(JSON, MERGE_PATCH))
     changes = parse_json(raw)
     validate(PatchIn, changes)
     asked = Patching(state, namespace_of(request), chosen, id, changes, if_match(request))

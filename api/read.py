@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.body import read_model
+from api.body import at_once, read_model
 from api.direct import Direct
 from api.models import CountIn
 from api.openapi import operation
@@ -45,7 +45,7 @@ async def get_memory(request: Request, id: str, source: str = "default") -> Resp
 async def count_memories(request: Request) -> Response:
     """How many live memories a selection has in the first driver that answers."""
     state = state_of(request)
-    body = await read_model(request, CountIn, state.settings.body_limit)
+    body = await read_model(request, CountIn, at_once(state.settings))
     namespace, seconds = namespace_of(request), state.settings.search_timeout
     chosen = selection(body, state.source(body.source))
     answer = await state.read(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.body import read_model
+from api.body import at_once, read_model
 from api.direct import Direct
 from api.meters import FALLBACKS, SEARCHES
 from api.models import Mode, SearchIn
@@ -94,7 +94,7 @@ async def search(request: Request) -> Response:
     """The best memories for a query. All drivers down is 503, never an empty answer."""
     began = time.monotonic()
     state = state_of(request)
-    body = await read_model(request, SearchIn, state.settings.body_limit)
+    body = await read_model(request, SearchIn, at_once(state.settings))
     namespace = namespace_of(request)
     found = await run(state, body, namespace, began)
     SEARCHES.labels(found.mode).inc()

@@ -69,7 +69,7 @@ def good(path: str) -> bytes:
         b'{"canary7f3a": "\xed\xa0\x80"}',
         b"[" * 100_000,
         b"[" * 100_000 + b"]" * 100_000,
-        b'{"canary7f3a":' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"canary7f3a":' * 50_000 + b"1" + b"}" * 50_000,
         b"{}{}",
         b"{}\n{}",
         b"// canary7f3a\n{}",
