@@ -33,6 +33,14 @@ VERSIONS = (
     "import importlib.metadata as m, json; "
     f"print(json.dumps({{n: m.version(n) for n in ('{DOCKET}', 'pydocket', 'redisvl')}}))"
 )
+# As its ``api`` command does it. Its loop is blocked for longer than the default keeps a connection.
+PROGRAM = """
+import sys, uvicorn
+from agent_memory_server.logging import configure_logging
+configure_logging()
+uvicorn.run("agent_memory_server.main:app", host="127.0.0.1", port=int(sys.argv[1]),
+    access_log=False, timeout_keep_alive=60)
+"""
 FACTORY = "benchmarks.neighbours.agent_memory_store.create"
 PATH = "/v1/long-term-memory/"
 
@@ -41,10 +49,7 @@ class Server(AgentMemoryServer):
     """In the environment that has memrelay's model beside it; without an access log."""
 
     def _command(self) -> list[str]:
-        options = ("--host", "127.0.0.1", "--port", str(self.port), "--no-access-log")
-        patience = ("--timeout-keep-alive", "60")  # its loop is blocked for longer than the default
-        app = "agent_memory_server.main:app"
-        return [str(python_of(WORKER)), "-m", "uvicorn", app, *options, *patience]
+        return [str(python_of(WORKER)), "-c", PROGRAM, str(self.port)]
 
 
 def _server(stack: Stack, modules: ModuleRedis, backend: str) -> Server:
