@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accept, figures, ingest, lanes, search, sizes
+from benchmarks import accept, figures, ingest, lanes, search, sizes, startup
 from benchmarks.figures import Results
+from benchmarks.neighbours import measure as neighbours
 from benchmarks.stack import ROOT, Stack
 
 TRIES = 3
@@ -34,11 +35,21 @@ def redis(stack: Stack, *, quick: bool) -> Results:
 
 
 def weaviate(stack: Stack, *, quick: bool) -> Results:
-    with stack.weaviate, stack.service("weaviate") as service:
-        count, rounds = (2_000, 1) if quick else (8_000, 3)
+    with stack.weaviate:
+        return _slower(stack, "weaviate", quick=quick)
+
+
+def pgvector(stack: Stack, *, quick: bool) -> Results:
+    with stack.postgres:
+        return _slower(stack, "pgvector", quick=quick)
+
+
+def _slower(stack: Stack, kind: str, *, quick: bool) -> Results:
+    count, rounds = (2_000, 1) if quick else (8_000, 3)
+    with stack.service(kind) as service:
         return {
-            "ingest": ingest.measure(stack, service, "weaviate", count=count, rounds=rounds),
-            "search": search.measure(stack, service, "weaviate", rounds=rounds),
+            "ingest": ingest.measure(stack, service, kind, count=count, rounds=rounds),
+            "search": search.measure(stack, service, kind, rounds=rounds),
         }
 
 
@@ -53,6 +64,14 @@ def beside_a_flood(stack: Stack, *, quick: bool) -> Results:
         return lanes.measure(stack, samples=200, rounds=1 if quick else 3)
 
 
+def beside_neighbours(stack: Stack, *, quick: bool) -> Results:
+    return neighbours.measure(stack, quick=quick)
+
+
+def starting(stack: Stack, *, quick: bool) -> Results:
+    return startup.measure(rounds=1 if quick else 5)
+
+
 def bytes_kept(stack: Stack, *, quick: bool) -> Results:
     return sizes.measure(stack, 4_000 if quick else 20_000)
 
@@ -62,9 +81,12 @@ BENCHMARKS: dict[str, Callable[..., Results]] = {
     "accept": accepting,
     "lanes": beside_a_flood,
     "weaviate": weaviate,
+    "pgvector": pgvector,
+    "startup": starting,
+    "neighbours": beside_neighbours,
     "sizes": bytes_kept,
 }
-ASKED_FOR = ("sizes",)
+ASKED_FOR = ("neighbours", "sizes", "startup")
 """Run only where they are named."""
 
 

@@ -1,4 +1,4 @@
-"""The servers of a benchmark: Redis, Weaviate and memrelay itself, as they are run."""
+"""The servers of a benchmark: Redis, Weaviate, PostgreSQL and memrelay itself, as they are run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 import redis
 
 from backends.registry import create_driver
+from deploy.native.postgres import PostgresServer
 from deploy.native.redis import RedisServer
 from deploy.native.weaviate import WeaviateServer
 from memrelay.driver import Driver
@@ -26,13 +27,14 @@ ROOT = Path(__file__).parent.parent
 
 
 class Stack:
-    """A Redis for journal and broker, one for the driver, and Weaviate when asked for."""
+    """A Redis for journal and broker, one for the driver, Weaviate and PostgreSQL when asked for."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.queue = RedisServer(directory / "queue", free_port())
         self.redis = RedisServer(directory / "redis", free_port())
         self.weaviate = WeaviateServer(directory / "weaviate", free_port(), free_port())
+        self.postgres = PostgresServer(directory / "postgres", free_port())
 
     def forget(self) -> None:
         """Nothing is left in journal and broker of what was measured before. No service runs meanwhile."""
@@ -42,6 +44,8 @@ class Stack:
     def driver_settings(self, kind: str) -> dict[str, Any]:
         if kind == "redis":
             return {"url": f"{self.redis.url}/0"}
+        if kind == "pgvector":
+            return {"url": self.postgres.url}
         return {"url": self.weaviate.url, "grpc_port": self.weaviate.grpc_port}
 
     def driver(self, kind: str) -> Driver:

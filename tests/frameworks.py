@@ -22,9 +22,9 @@ CACHE = Path.home() / ".cache" / "memrelay"
 UV = Path(sys.prefix) / "bin" / "uv"
 
 
-def python_of(name: str) -> Path:
-    """The interpreter of the environment ``name``, built first where it is missing. Raises ServerError."""
-    requirements = FOLDER / name / "requirements.txt"
+def python_of(name: str, folder: Path = FOLDER) -> Path:
+    """The interpreter of the environment ``folder/name``, built where it is missing. Raises ServerError."""
+    requirements = folder / name / "requirements.txt"
     pins = sys.version.encode() + requirements.read_bytes()
     directory = CACHE / f"venv-{name}-{hashlib.sha256(pins).hexdigest()[:12]}"
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""What a user would pick instead of memrelay, from its real packages, with the same embedder and store."""
