@@ -69,7 +69,7 @@ def beside_neighbours(stack: Stack, *, quick: bool) -> Results:
 
 
 def starting(stack: Stack, *, quick: bool) -> Results:
-    return startup.measure(rounds=1 if quick else 5)
+    return startup.measure(stack, rounds=1 if quick else 5)
 
 
 def bytes_kept(stack: Stack, *, quick: bool) -> Results:
