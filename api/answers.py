@@ -13,7 +13,8 @@ class Health(Answer):
 
 class RequestLimits(Answer):
     """``head_bytes``: request line and headers, beyond it 431. ``body_bytes`` of memories to add, and
-    ``other_body_bytes`` of any other body: 413. ``import_ratio``: what gzip may make of a byte."""
+    ``other_body_bytes`` of any other body: 413. ``import_ratio``: what gzip may make of a byte.
+    ``import_refused``: lines of one import that are no memories, after which it ends."""
 
     head_bytes: int
     body_bytes: int
@@ -23,6 +24,7 @@ class RequestLimits(Answer):
     import_line_bytes: int
     import_bytes: int
     import_ratio: int
+    import_refused: int
 
 
 class MemoryLimits(Answer):

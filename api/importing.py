@@ -47,6 +47,8 @@ BATCH_BYTES = 2**20
 IN_FLIGHT = 4
 GZIP = 16 + zlib.MAX_WBITS
 RATIO = 100
+MOST_REFUSED = 10_000
+"""Lines of one request, after which it ends."""
 
 
 @router.post(
@@ -149,6 +151,9 @@ class Import:
                     if self._unread > UNREAD_BYTES:
                         ended = _unread(batch[0][0])
                         break  # what is under way is told still
+                    if self._refused >= MOST_REFUSED:
+                        ended = _refused(batch[0][0])
+                        break
                     await self._slots.acquire()
                     before, told = told, asyncio.Event()
                     group.create_task(self._enter(batch, before, told))
@@ -212,6 +217,12 @@ def _unread(next_line: int) -> dict[str, Any]:
     """Results wait in memory for a client that sends all before it reads; not without bound."""
     detail = f"Too many results wait to be read; go on with from_line={next_line}."
     return _ending(Problem(413, "results_unread", detail))
+
+
+def _refused(next_line: int) -> dict[str, Any]:
+    """A small gzip may hold millions of lines that are none: everybody's large bodies would wait for them."""
+    detail = f"Too many lines are refused; mend them, or go on with from_line={next_line}."
+    return _ending(Problem(422, "too_many_refused", detail))
 
 
 def _ending(problem: Problem) -> dict[str, Any]:

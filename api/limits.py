@@ -38,6 +38,7 @@ async def get_limits(request: Request) -> Response:
             "import_line_bytes": reading.LINE_BYTES,
             "import_bytes": importing.TOTAL_BYTES,
             "import_ratio": importing.RATIO,
+            "import_refused": importing.MOST_REFUSED,
         },
         "memory": {
             "text_bytes": models.TEXT_BYTES,

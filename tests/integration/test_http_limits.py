@@ -88,6 +88,15 @@ def bomb(http: httpx.Client, ratio: int) -> int:
     return status
 
 
+def refused_lines(http: httpx.Client, most: int) -> int:
+    """Those after which it ends, and the few thousand that were under way."""
+    *told, last = imported(http, b"{}\n" * (3 * most))
+    assert most <= len(told) < 2 * most
+    assert last["summary"]["from_line"] == len(told) + 1
+    status: int = last["summary"]["error"]["status"]
+    return status
+
+
 OVER: Mapping[str, Over] = {
     "request.head_bytes": lambda http, most: (
         http.get("/healthz", headers={"X-A": "a" * most}).status_code
@@ -98,6 +107,7 @@ OVER: Mapping[str, Over] = {
     "request.memories": posted("/v1/memories", lambda n: {"memories": [{"text": "x"}] * n}),
     "request.import_line_bytes": long_line,
     "request.import_ratio": bomb,
+    "request.import_refused": refused_lines,
     "memory.text_bytes": memory(lambda n: {"text": "x" * n}),
     "memory.metadata_bytes": memory(lambda n: {"metadata": {"a": "x" * n}}),
     "memory.metadata_depth": memory(lambda n: {"metadata": {"a": nested(n - 1)}}),
@@ -224,17 +234,19 @@ def test_largest_bodies_of_the_smallest_values_are_not_kept(
 
 
 @pytest.mark.parametrize(
-    "filling", [b"\n", b" ", b"x" * LINE_BYTES + b"\n"], ids=["lines", "spaces", "long"]
+    ("filling", "status"),
+    [(b"\n", 413), (b" ", 413), (b"x" * LINE_BYTES + b"\n", 413), (b"{}\n", 422)],
+    ids=["lines", "spaces", "long", "refused"],
 )
-def test_bombs_are_not_kept(service: Service, filling: bytes) -> None:
+def test_bombs_are_not_kept(service: Service, filling: bytes, status: int) -> None:
     packed = gzip.compress(filling * (64 * MIB // len(filling)), 6)
 
     def send() -> int:
         with httpx.Client(base_url=service.url, timeout=120) as client:
             *_, last = imported(client, packed, **{"Content-Encoding": "gzip"})
-        status: int = last["summary"]["error"]["status"]
-        return status
+        answered: int = last["summary"]["error"]["status"]
+        return answered
 
     with growth(service) as grown:
-        assert at_once(send) == {413}
+        assert at_once(send) == {status}
     assert grown[0] <= 2 * 64 * MIB
