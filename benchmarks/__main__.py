@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accept, figures, ingest, lanes, search, sizes, startup
+from benchmarks import accept, figures, fresh, ingest, lanes, search, sizes, startup
 from benchmarks.figures import Results
 from benchmarks.neighbours import measure as neighbours
 from benchmarks.stack import ROOT, Stack
@@ -31,6 +31,7 @@ def redis(stack: Stack, *, quick: bool) -> Results:
         return {
             "ingest": ingest.measure(stack, service, "redis", count=count, rounds=rounds),
             "search": search.measure(stack, service, "redis", rounds=rounds),
+            "fresh": fresh.measure(stack, service, count=count, rounds=1 if quick else 3),
         }
 
 

@@ -58,6 +58,7 @@ _INGEST = (
     "bulk ingest over HTTP until the job says stored (two worker processes), over a bare loop with the same "
     "embedder and driver: "
 )
+_NEIGHBOUR = "bulk ingest over HTTP until stored, over "
 _SEARCH = "search over HTTP, p50 over that of the bare driver call: "
 FIGURES = (
     Figure(("redis", "ingest", "ratio"), _INGEST + "Redis", 1.0, steady=True),
@@ -78,6 +79,18 @@ FIGURES = (
     Figure(("redis", "search", "ratio"), _SEARCH + "Redis", 1.2, low=True, steady=True),
     Figure(("weaviate", "search", "ratio"), "the same: Weaviate", 1.2, low=True),
     Figure(("pgvector", "search", "ratio"), "the same: pgvector", 1.2, low=True),
+    Figure(
+        ("redis", "search", "p99_over_p50"), "p99 of a search over its p50: Redis", 3.0, low=True
+    ),
+    Figure(("weaviate", "search", "p99_over_p50"), "the same: Weaviate", 3.0, low=True),
+    Figure(("pgvector", "search", "p99_over_p50"), "the same: pgvector", 3.0, low=True),
+    Figure(
+        ("redis", "fresh", "half_ms", "p50"),
+        "milliseconds from sending a single write until a search finds it, p50, at half of the bulk rate, "
+        "Redis",
+        100.0,
+        low=True,
+    ),
     Figure(
         ("lanes", "apart", "p95_ratio"),
         "a single write until it is stored, p95, while another namespace floods the bulk lane through "

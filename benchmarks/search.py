@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from backends.registry import create_embedder
@@ -47,24 +48,37 @@ async def bare(stack: Stack, kind: str, queries: list[tuple[str, str]]) -> float
 
 
 def measure(stack: Stack, service: Service, kind: str, *, rounds: int) -> dict[str, Any]:
-    """Medians in turn, over what the ingest benchmark left in the store."""
+    """Medians in turn, over what the ingest benchmark left in the store; and of HTTP alone."""
     rows = memories(400, users=100, seed=100)
-    pairs = []
-    for _ in range(rounds):
-        queries = [(row["text"][:80], row["user_id"]) for row in rows]
-        bodies = [
-            json.dumps({"query": text, "user_id": user, "top_k": TOP_K, "mode": "semantic"})
-            for text, user in queries
-        ]
-        theirs = asyncio.run(bare(stack, kind, queries))
-        report = run_load(
-            port=service.port, path="/v1/search", bodies=bodies, clients=1, count=len(bodies)
-        )
-        assert set(report["statuses"]) == {"200"}, report["statuses"]
-        pairs.append((theirs, report["p50_ms"]))
-    ratios = sorted(ours / theirs for theirs, ours in pairs)
+    queries = [(row["text"][:80], row["user_id"]) for row in rows]
+    bodies = [
+        json.dumps({"query": text, "user_id": user, "top_k": TOP_K, "mode": "semantic"})
+        for text, user in queries
+    ]
+    pairs, p99, http = [], [], []
+    with stack.nothing() as nothing:
+        for _ in range(rounds):
+            theirs = asyncio.run(bare(stack, kind, queries))
+            report = _asked(service.port, "/v1/search", bodies, "200")
+            pairs.append((theirs, report["p50_ms"]))
+            p99.append(report["p99_ms"])
+            http.append(_asked(nothing, "/nothing", bodies, "202")["p50_ms"])
     return {
         "bare_p50_ms": [round(theirs, 3) for theirs, _ in pairs],
         "memrelay_p50_ms": [ours for _, ours in pairs],
-        "ratio": round(ratios[len(ratios) // 2], 3),
+        "memrelay_p99_ms": p99,
+        "http_p50_ms": http,
+        "ratio": _median(ours / theirs for theirs, ours in pairs),
+        "p99_over_p50": _median(high / ours for high, (_, ours) in zip(p99, pairs, strict=True)),
     }
+
+
+def _asked(port: int, path: str, bodies: Sequence[str], status: str) -> dict[str, Any]:
+    report = run_load(port=port, path=path, bodies=bodies, clients=1, count=len(bodies))
+    assert set(report["statuses"]) == {status}, report["statuses"]
+    return report
+
+
+def _median(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    return round(ordered[len(ordered) // 2], 3)
