@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
+from api.audit import note
 from api.auth import grant_of
 from api.body import at_once, read_model
 from api.direct import Direct
@@ -23,7 +23,6 @@ from memrelay.times import now_us
 
 Whose = Annotated[str | None, Query(description="Whose keys; the caller's own if left out.")]
 router = APIRouter(prefix="/v1", route_class=Direct)
-log = logging.getLogger("memrelay.api")
 
 
 @router.get("/keys", openapi_extra=operation(KeyInfos))
@@ -41,6 +40,7 @@ async def post_key(request: Request) -> Response:
     state = state_of(request)
     body = await read_model(request, KeyIn, at_once(state.settings))
     token, key = await make_key(state, grant_of(request), body)
+    note(request, made=key.id, of=key.namespace, scopes=",".join(key.scopes))
     view = {"key": str(token), **key.view}
     headers = {"Cache-Control": "no-store"}
     return Response(msgspec.json.encode(view), 201, headers, media_type="application/json")
@@ -53,6 +53,7 @@ async def post_key(request: Request) -> Response:
 )
 async def delete_key(request: Request, id: str, namespace: Whose = None) -> Response:
     """Revoke an API key: 5 s later no API takes it any more."""
+    note(request, of=namespace or grant_of(request).namespace)
     await end_key(state_of(request), grant_of(request), id, namespace)
     return Response(status_code=204)
 
@@ -70,8 +71,6 @@ async def make_key(state: State, grant: Grant, wanted: KeyIn) -> tuple[Token, Ap
         )
     except TooManyKeys as error:
         raise Problem(409, error.code, f"{error}.".capitalize()) from None
-    told = (key.id, ",".join(scopes), namespace, grant.key_id or "nobody")
-    log.info("key %s (%s) of namespace %s was made by %s", *told)
     return token, key
 
 
@@ -80,7 +79,6 @@ async def end_key(state: State, grant: Grant, id: str, namespace: str | None = N
     own = _namespace(state, grant, namespace)
     if not await revoke_key(state.journal, id, namespace=own):
         raise not_found("key")
-    log.info("key %s of namespace %s was revoked by %s", id, own, grant.key_id or "nobody")
 
 
 def _namespace(state: State, grant: Grant, asked: str | None) -> str:

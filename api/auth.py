@@ -12,18 +12,17 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.audit import GRANT, Audited
 from api.keyring import Grant, Keyring
 from api.mcp import PATH as MCP
 from api.problems import LOGIN, Problem, of, refused
 from api.scopes import OPEN, Need, need_of
 from memrelay.errors import MemrelayError, Unavailable
 
-GRANT = "memrelay.grant"
-"""Under this name the grant is in the ASGI scope."""
 COOKIE = "memrelay_key"
 NO_KEY = "An API key is needed: Authorization: Bearer mr_…"
 NOT_GOOD = "The API key is not good: unknown, revoked or expired."
-SAFE = ("GET", "HEAD", "OPTIONS")
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 NOBODY = Grant("", frozenset(), "")
 
 type Headers = dict[bytes, bytes]
@@ -158,4 +157,6 @@ def _guarded(route: BaseRoute, show: Show) -> BaseRoute:
         return route
     route = copy.copy(route)  # routes are their modules', and applications are made more than once
     route.app = Guard(route.app, route.path, need, show)
+    if need.audited and isinstance(route, Route) and not SAFE.issuperset(route.methods or ()):
+        route.app = Audited(route.app)
     return route

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from api.audit import note
 from api.body import at_once, parse_json, read_json, validate
 from api.cursor import version_of
 from api.direct import Direct
@@ -95,6 +96,7 @@ async def replay_dead_letters(request: Request) -> Response:
     """
     state, namespace = state_of(request), namespace_of(request)
     done = await replay(state, namespace, await _selected(request, state))
+    note(request, letters=done.count)
     jobs = [{"id": str(job), "status": "accepted", "total": job.count} for job in done.jobs]
     view = {"replayed": done.count, "jobs": jobs, "more": done.more}
     return Response(msgspec.json.encode(view), 202, media_type="application/json")
@@ -121,6 +123,7 @@ async def delete_dead_letters(request: Request) -> Response:
     """Give dead letters up for good. ``more``: there are further ones, repeat the request."""
     state, namespace = state_of(request), namespace_of(request)
     done = await delete(state, namespace, await _selected(request, state))
+    note(request, letters=done.count)
     view = {"deleted": done.count, "more": done.more}
     return Response(msgspec.json.encode(view), media_type="application/json")
 
@@ -142,6 +145,7 @@ async def resume_stages(request: Request) -> Response:
     known = await alarms(state.journal)
     ended = [stage for stage in known if body.stage in (None, stage)]
     await resume(state.journal, ended)
+    note(request, stages=",".join(ended))
     return Response(msgspec.json.encode({"resumed": ended}), media_type="application/json")
 
 

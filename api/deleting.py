@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from api.audit import note
 from api.body import at_once, parse_json, read_json, validate
 from api.direct import Direct
 from api.models import DeleteIn, PurgeIn
@@ -69,6 +70,7 @@ async def purge_memories(request: Request) -> Response:
     body = validate(PurgeIn, parse_json(raw))
     if body.confirm != namespace_of(request):
         raise invalid([("/confirm", "must be the name of the namespace")])
+    note(request, source=body.source or "all")
     names = state.sources.by_name if body.source is None else [state.source(body.source).name]
     purges = await asyncio.gather(*(_purge(request, state.source(name), raw) for name in names))
     view = {"jobs": [{**purge.view, "version": purge.first} for purge in purges]}

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from api.audit import note
 from api.body import at_once, parse_json, read_json, validate
 from api.direct import Direct
 from api.models import JoinIn, NothingIn, RetireIn, SyncIn
@@ -48,7 +49,8 @@ async def get_drivers(request: Request) -> Response:
     """Every driver: its state, what waits for it, and its last sync.
 
     ``backlog`` are memories that it has not applied, of which the oldest was accepted
-    ``oldest_seconds`` ago. ``breaker`` is that of the process which answers.
+    ``oldest_seconds`` ago: of all namespaces, so both are null unless the key is of the installation's own.
+    ``breaker`` is that of the process which answers.
     """
     view = await driver_views(state_of(request), namespace_of(request))
     return Response(msgspec.json.encode({"drivers": view}), media_type="application/json")
@@ -64,11 +66,13 @@ async def driver_views(state: State, namespace: str) -> list[dict[str, Any]]:
     told = await state.alarms(namespace)
     first = await oldest(state.journal, names)
     now = await clock(state.journal)
+    home = namespace == state.settings.namespace
     reached = await asyncio.gather(*(_answers(store) for store in stores.values()))
     view = []
     for name, answers in zip(names, reached, strict=True):
-        age = round((now - first[name]) / 1e6, 3) if name in first else None
+        age = round((now - first[name]) / 1e6, 3) if home and name in first else None
         row = _view(state, namespace, name, known[name], answers=answers)
+        row["backlog"] = known[name].backlog if home else None
         row["members"] = _memberships(state, namespace, name, belonging, known)
         view.append(row | {"oldest_seconds": age, "alarm": told.get(name)})
     return view
@@ -85,7 +89,6 @@ def _view(
         "held": known.held,
         "answers": answers,
         "breaker": state.sources.stores[name].breaker.state,
-        "backlog": known.backlog,
         "sync": None if known.last is None else pass_view(known.last, namespace),
     }
 
@@ -211,6 +214,7 @@ async def retire_driver(request: Request, name: str) -> Response:
     state = state_of(request)
     raw = await read_json(request, at_once(state.settings))
     source = state.source(validate(RetireIn, parse_json(raw or b"{}")).source)
+    note(request, source=source.name)
     changed = await let_go(state, source, name)
     view = {"name": name, "source": source.name, "state": "retired", "changed": changed}
     return Response(msgspec.json.encode(view), media_type="application/json")
@@ -242,6 +246,7 @@ async def join_driver(request: Request, name: str) -> Response:
     raw = await read_json(request, at_once(state.settings))
     body = validate(JoinIn, parse_json(raw or b"{}"))
     source = state.source(body.source)
+    note(request, source=source.name, empty=int(body.empty))
     changed = await let_in(state, source, name, empty=body.empty)
     after = await _state(state.journal, part(source.name, name))
     view = {"name": name, "source": source.name, "state": after or "whole", "changed": changed}

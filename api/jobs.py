@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
+from api.audit import note
 from api.auth import grant_of
 from api.body import at_once, read_model
 from api.cursor import cursor_of, version_of
@@ -132,6 +133,7 @@ async def cancel_jobs(request: Request) -> Response:
         jobs, memories, more = await _cancel_found(state, namespace, where)
     else:
         jobs, memories, more = *await _cancel_named(state, namespace, where, body.ids), False
+    note(request, jobs=jobs, canceled=memories)
     view = {"jobs": jobs, "canceled": memories, "more": more}
     return Response(msgspec.json.encode(view), media_type="application/json")
 

@@ -17,10 +17,11 @@ _PARAMETER = re.compile(r"\{[^}]*\}")
 @dataclass(frozen=True, slots=True)
 class Need:
     """Any of ``scopes``; none of them: everybody may. ``everywhere``: it concerns more than one namespace,
-    so the key has to be of the installation's own."""
+    so the key has to be of the installation's own. ``audited``: who asks for a change is logged."""
 
     scopes: tuple[KeyScope, ...]
     everywhere: bool = False
+    audited: bool = False
 
 
 OPEN = Need(())
@@ -28,8 +29,10 @@ READ = Need(("read",))
 WRITE = Need(("write",))
 ANY = Need(("read", "write"))
 """What those who only write need as well: their jobs, and how much they may send."""
-ADMIN = Need(("admin",))
-OPERATOR = Need(("admin",), everywhere=True)
+ENDING = Need(("write",), audited=True)
+"""Writes that end much at once."""
+ADMIN = Need(("admin",), audited=True)
+OPERATOR = Need(("admin",), everywhere=True, audited=True)
 SCRAPE = Need(("read",), everywhere=True)
 
 ROUTES: Mapping[Need, str] = {
@@ -73,11 +76,13 @@ ROUTES: Mapping[Need, str] = {
         PATCH /v1/memories/{id}
         DELETE /v1/memories/{id}
         POST /v1/memories/delete
-        POST /v1/jobs/cancel
-        DELETE /v1/sources/{source}
         PUT /v1/sources/{source}/keys/{key}
         DELETE /v1/sources/{source}/keys/{key}
         POST /v1/sources/{source}/batch
+    """,
+    ENDING: """
+        POST /v1/jobs/cancel
+        DELETE /v1/sources/{source}
     """,
     ANY: f"""
         GET /v1/jobs

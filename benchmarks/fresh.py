@@ -86,7 +86,7 @@ def _loaded(port: int, rate: float) -> Iterator[dict[str, Any]]:
 
 
 async def load(port: int, rate: float) -> dict[str, Any]:
-    """Requests go out when they are due, whether or not the last is answered; ``late``: those that did not."""
+    """Requests go out when they are due, whether or not the last is answered, except those that are late."""
     rows = memories(2000, users=1000, seed=12)
     for row in rows:
         del row["id"]

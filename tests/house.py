@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import httpx
@@ -28,7 +30,10 @@ class House:
     ``keys`` has one for each namespace and scope. As a context manager: started, and stopped.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, settings: Mapping[str, str] = MappingProxyType({}), path: str = ""
+    ) -> None:
+        """``settings`` of both besides; ``path``: where they find more modules."""
         ports = free_ports(2)
         self.journal = RedisServer(directory / "journal", ports[0])
         self.store = RedisServer(directory / "store", ports[1])
@@ -38,9 +43,11 @@ class House:
             redis_url=f"{self.store.url}/0",
             directory=directory,
         )
-        env["MEMRELAY_HOST"] = "0.0.0.0"
+        env |= {"MEMRELAY_HOST": "0.0.0.0"} | settings
         self.first = Service(env, directory / "first")
         self.second = Service(env | {"MEMRELAY_ADMIN_KEY": ADMIN_KEY}, directory / "second")
+        for service in (self.first, self.second):
+            service.env["PYTHONPATH"] += f"{os.pathsep}{path}" if path else ""
         self.keys: dict[tuple[str, KeyScope], Token] = {}
         self._stack = ExitStack()
 

@@ -10,10 +10,13 @@ from typing import Any, Self
 
 QUOTED = "quote me"
 """What has it in its text is not taken, and quoted."""
+POISON = "give me up"
+"""What has it in its text is refused for good."""
 DRIVER = f'''
 """A stranger's driver: SQLite, with a bug."""
 
 from backends.sqlite import create as create_sqlite
+from memrelay.errors import Permanent
 
 
 class Loud:
@@ -27,6 +30,8 @@ class Loud:
         for op in ops:
             if "{QUOTED}" in getattr(getattr(op, "memory", None), "text", ""):
                 raise RuntimeError("no room for " + op.memory.text)
+            if "{POISON}" in getattr(getattr(op, "memory", None), "text", ""):
+                raise Permanent("no room for " + op.memory.text)
         return await self._driver.apply(scope, ops)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request, Response
 
 from api import dead_letters
+from api.audit import note
 from api.body import validate
 from api.dashboard.form import read_fields, read_form
 from api.dashboard.live import Look, shown
@@ -105,6 +106,7 @@ async def resume_stage(request: Request) -> Response:
     body = validate(ResumeIn, {"stage": (await read_form(request)).get("stage")})
     if body.stage in await alarms(state.journal):
         await resume(state.journal, [body.stage])
+        note(request, stages=body.stage)
     return see_other(PATH)
 
 
@@ -112,6 +114,7 @@ async def _act(request: Request, what: str, act: Act) -> Response:
     state, namespace = state_of(request), namespace_of(request)
     fields = await read_fields(request)
     done = await act(state, namespace, await _selection(fields, state))
+    note(request, letters=done.count)
     told = {"did": what, "count": done.count, "more": int(done.more)}
     if len(done.jobs) == 1:
         told["job"] = str(done.jobs[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from api.audit import note
 from api.dashboard.form import read_form
 from api.dashboard.live import Look, shown
 from api.dashboard.page import Page, fragment, page, see_other, viewer_of
@@ -99,6 +100,7 @@ async def post_detach(request: Request, name: str) -> Response:
 async def post_retire(request: Request, name: str) -> Response:
     state = state_of(request)
     source = state.source((await read_form(request)).get("source", ""))
+    note(request, source=source.name)
     await let_go(state, source, name)
     return _done("retire", name)
 
@@ -107,6 +109,7 @@ async def post_retire(request: Request, name: str) -> Response:
 async def post_join(request: Request, name: str) -> Response:
     state = state_of(request)
     source = state.source((await read_form(request)).get("source", ""))
+    note(request, source=source.name)
     await let_in(state, source, name, empty=False)
     return _done("join", name)
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from api import models
 from api.apikeys import end_key, make_key
+from api.audit import note
 from api.auth import grant_of
 from api.body import validate
 from api.dashboard.charts import Part, parts
@@ -66,6 +67,7 @@ async def post_key(request: Request) -> Response:
     state, fields = state_of(request), await read_fields(request)
     try:
         made = Made(*await make_key(state, grant_of(request), _wanted(fields, state)))
+        note(request, made=made.key.id, of=made.key.namespace, scopes=",".join(made.key.scopes))
     except Problem as problem:
         return await _page(request, problem.status, problem=problem)
     return await _page(request, 201, made=made)

@@ -31,7 +31,7 @@ def drivers(as_json: AsJson = False, url: Url = DEFAULT_URL) -> int:
                 row.name,
                 f"{row.state} (held)" if row.held else row.state,
                 row.breaker,
-                row.backlog,
+                "" if row.backlog is None else row.backlog,
                 "" if row.oldest_seconds is None else f"{row.oldest_seconds:.0f} s",
                 _last_sync(row),
                 row.alarm,

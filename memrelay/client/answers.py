@@ -324,7 +324,8 @@ class Member(Answer):
 class DriverStatus(Answer):
     """One driver. ``state``: ``serving``, ``unreachable``, ``away`` (taken out) or ``syncing``.
 
-    ``backlog``: memories that it has not applied, the oldest of them accepted ``oldest_seconds`` ago.
+    ``backlog``: memories that it has not applied, the oldest of them accepted ``oldest_seconds`` ago; of all
+    namespaces, so None for a key that is not of the installation's own.
     ``held``: it stays out until ``sync_driver``. ``members`` by source, those included that it has left.
     """
 
@@ -334,7 +335,7 @@ class DriverStatus(Answer):
     state: str
     answers: bool
     breaker: str
-    backlog: int
+    backlog: int | None
     oldest_seconds: float | None
     alarm: str | None
     sync: Sync | None

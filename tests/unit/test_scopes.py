@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fastapi import APIRouter
 from starlette.routing import BaseRoute, Route
 
 from api import mcp
 from api.app import described
+from api.auth import is_page
 from api.scopes import ADMIN, ANY, OPEN, OPERATOR, READ, ROUTES, SCRAPE, WRITE, Need, need_of
 
 
@@ -76,3 +79,25 @@ def test_only_what_must_be_is_open() -> None:
     allowed = ("/healthz", "/readyz", "/openapi.json", "/docs", "/ui/login", "/ui/logout")
     paths = [line.split()[1] for line in ROUTES[OPEN].strip().splitlines()]
     assert all(path.startswith((*allowed, "/ui/static/")) for path in paths)
+
+
+def test_what_is_served_is_described() -> None:
+    """In the API's description, or a page, or one of the few that are neither."""
+    app = described()
+    documented = {
+        f"{method.upper()} {path}"
+        for path, methods in app.openapi()["paths"].items()
+        for method in methods
+    }
+    served = {
+        f"{method} {re.sub(r':[a-z]+}', '}', route.path)}"
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+    }
+    assert documented <= served
+    rest = {line for line in served - documented if not is_page(line.split()[1])}
+    assert {line for line in rest if not line.startswith("HEAD ")} == {
+        "GET /openapi.json",
+        "GET /docs",
+    }
