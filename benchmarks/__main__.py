@@ -17,7 +17,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accept, figures, fresh, ingest, lanes, search, sizes, startup
+from benchmarks import (
+    accept,
+    figures,
+    fresh,
+    growth,
+    ingest,
+    lanes,
+    scaling,
+    search,
+    sizes,
+    startup,
+)
 from benchmarks.figures import Results
 from benchmarks.neighbours import measure as neighbours
 from benchmarks.stack import ROOT, Stack
@@ -69,6 +80,18 @@ def beside_neighbours(stack: Stack, *, quick: bool) -> Results:
     return neighbours.measure(stack, quick=quick)
 
 
+def growing(stack: Stack, *, quick: bool) -> Results:
+    marks = (10_000, 30_000) if quick else (10_000, 100_000, 1_000_000)
+    with stack.redis, stack.service("redis") as service:
+        told = growth.measure(stack, service, marks=marks)
+    first, last = (told[str(mark)]["per_s"] for mark in marks[-2:])
+    return {"marks": told, "last_over_first": round(last / first, 3)}
+
+
+def more_workers(stack: Stack, *, quick: bool) -> Results:
+    return scaling.measure(stack, rounds=1 if quick else 3)
+
+
 def starting(stack: Stack, *, quick: bool) -> Results:
     return startup.measure(stack, rounds=1 if quick else 5)
 
@@ -83,11 +106,13 @@ BENCHMARKS: dict[str, Callable[..., Results]] = {
     "lanes": beside_a_flood,
     "weaviate": weaviate,
     "pgvector": pgvector,
+    "scaling": more_workers,
+    "growth": growing,
     "startup": starting,
     "neighbours": beside_neighbours,
     "sizes": bytes_kept,
 }
-ASKED_FOR = ("neighbours", "sizes", "startup")
+ASKED_FOR = ("growth", "neighbours", "sizes", "startup")
 """Run only where they are named."""
 
 
