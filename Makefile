@@ -15,7 +15,7 @@ PYTHON = $(or \
 	$(lastword $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.12*/bin/python3.12))), \
 	$(error Python 3.12 is needed: no python3.12 on PATH and none in pyenv))
 
-.PHONY: venv run test check bench chaos docs screenshots lock clean
+.PHONY: venv run test check audit bench chaos docs screenshots lock clean
 
 venv: .venv/.stamp
 
@@ -38,7 +38,12 @@ check: venv
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive memrelay api backends workers deploy
 	$(BIN)/pytest tests/unit -m "not slow"
+
+# Needs the package index's own data of known vulnerabilities; what cannot be audited is an error.
+audit: venv
+	$(BIN)/pip-audit --strict --requirement requirements.lock --disable-pip --no-deps
 
 # BENCH: --quick, --only NAMES, --record, --check; see --help.
 BENCH ?=

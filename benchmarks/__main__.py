@@ -24,6 +24,7 @@ from benchmarks import (
     growth,
     ingest,
     lanes,
+    quality,
     scaling,
     search,
     sizes,
@@ -92,6 +93,10 @@ def more_workers(stack: Stack, *, quick: bool) -> Results:
     return scaling.measure(stack, rounds=1 if quick else 3)
 
 
+def found(stack: Stack, *, quick: bool) -> Results:
+    return quality.measure(stack, quick=quick)
+
+
 def starting(stack: Stack, *, quick: bool) -> Results:
     return startup.measure(stack, rounds=1 if quick else 5)
 
@@ -108,11 +113,12 @@ BENCHMARKS: dict[str, Callable[..., Results]] = {
     "pgvector": pgvector,
     "scaling": more_workers,
     "growth": growing,
+    "quality": found,
     "startup": starting,
     "neighbours": beside_neighbours,
     "sizes": bytes_kept,
 }
-ASKED_FOR = ("growth", "neighbours", "sizes", "startup")
+ASKED_FOR = ("growth", "neighbours", "quality", "sizes", "startup")
 """Run only where they are named."""
 
 

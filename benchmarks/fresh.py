@@ -34,15 +34,16 @@ LATE_SECONDS = 0.05
 def measure(stack: Stack, service: Service, *, count: int, rounds: int) -> dict[str, Any]:
     """Milliseconds from sending a single write until a search finds it; quiet, and at half load."""
     times: dict[str, list[float]] = {"quiet": [], "half": []}
-    loads = []
+    loads: list[dict[str, Any]] = []
+    full = served(service, memories(count, users=100, seed=300))
     for index in range(rounds):
-        full = served(service, memories(count, users=100, seed=300 + index))
         times["quiet"] += asyncio.run(_probe(service, f"quiet{index}"))
         with _loaded(service.port, full / 2) as report:
             time.sleep(WARM_SECONDS)
             times["half"] += asyncio.run(_probe(service, f"half{index}"))
-        loads.append({"full_per_s": round(full), **report})
+        loads.append(report)
     return {
+        "full_per_s": round(full),
         "loads": loads,
         **{f"{name}_ms": _percentiles(values) for name, values in times.items()},
     }

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from memrelay.options import Options, checked_url
 
 EXAMPLE = "http://127.0.0.1:8001"
-VARIABLES = {"url": "AUTOMEM_ENDPOINT", "token": "AUTOMEM_API_TOKEN"}
+VARIABLES = {"url": "AUTOMEM_ENDPOINT", "token": "AUTOMEM_API_TOKEN"}  # nosec B105 - a name
 """What AutoMem's own clients read."""
 
 

@@ -15,7 +15,7 @@ from memrelay.errors import ApiError, Unavailable
 from memrelay.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 - asked for, not bound
 LEAST_BYTES = 512 * 2**20
 PREFIX = "MEMRELAY_"
 NO_SETTINGS = {

@@ -97,7 +97,7 @@ class RabbitMQServer(Server):
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": DATA,
-            "TMPDIR": "/tmp",
+            "TMPDIR": "/tmp",  # nosec B108 - inside the chroot
             "LANG": "C.UTF-8",
             "RABBITMQ_NODENAME": _NODE,
             "RABBITMQ_DIST_PORT": str(dist),
