@@ -20,6 +20,8 @@ from typing import Any
 import uvloop
 
 ROOT = Path(__file__).parent.parent
+HUNG_UP = 0
+"""The status of a request that was not answered; it is sent again."""
 
 
 def run_load(**order: Any) -> dict[str, Any]:
@@ -76,17 +78,31 @@ class Load:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         while self._left > 0 and time.perf_counter() < self._until:
             self._left -= 1
+            request = next(self._requests)
             began = time.perf_counter()
-            writer.write(next(self._requests))
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            body = await reader.readexactly(length)
+            while True:
+                try:
+                    status, body = await _exchange(reader, writer, request)
+                    break
+                except (ConnectionError, asyncio.IncompleteReadError):
+                    self.statuses[HUNG_UP] += 1
+                    reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             self._times.append(time.perf_counter() - began)
-            self.statuses[int(head[9:12])] += 1
+            self.statuses[status] += 1
             if self._keep:
                 self._answers.append(body.decode())
         writer.close()
         await writer.wait_closed()
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> tuple[int, bytes]:
+    """Status and body."""
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return int(head[9:12]), await reader.readexactly(length)
 
 
 if __name__ == "__main__":
