@@ -103,7 +103,6 @@ FIGURES = (
         ("accept", "ratio_over_send_task"),
         "the same over one `send_task` a request",
         3.0,
-        steady=True,
     ),
     Figure(("redis", "search", "ratio"), _SEARCH + "Redis", 1.2, low=True, steady=True),
     Figure(("weaviate", "search", "ratio"), "the same: Weaviate", 1.2, low=True),
