@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from api.answers import ImportSummary, LineRefused, LineTaken
@@ -49,6 +52,7 @@ GZIP = 16 + zlib.MAX_WBITS
 RATIO = 100
 MOST_REFUSED = 10_000
 """Lines of one request, after which it ends."""
+LINGER_SECONDS = 10.0
 
 
 @router.post(
@@ -86,7 +90,7 @@ async def import_memories(
     check_kind(request)
     run = Import(state, state.source(source), grant_of(request), key)
     batches = batched(decoded(request), first=first_line, from_line=from_line)
-    return Ndjson(run.results(batches, from_line))
+    return Ndjson(run.results(batches, from_line, partial(drop_the_rest, request)))
 
 
 class Ndjson(Response):
@@ -128,11 +132,14 @@ class Import:
         self._unread = 0
 
     async def results(
-        self, batches: AsyncIterator[list[Line]], from_line: int
+        self,
+        batches: AsyncIterator[list[Line]],
+        from_line: int,
+        drop: Callable[[], Awaitable[None]],
     ) -> AsyncIterator[bytes]:
-        """The result of each line in order, then the summary."""
+        """The result of each line in order, then the summary. ``drop`` reads what is left of the body."""
         self._told = from_line - 1
-        reader = asyncio.create_task(self._read(batches))
+        reader = asyncio.create_task(self._read(batches, drop))
         try:
             while (result := await self._results.get()) is not None:
                 self._unread -= len(result)
@@ -141,7 +148,9 @@ class Import:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def _read(self, batches: AsyncIterator[list[Line]]) -> None:
+    async def _read(
+        self, batches: AsyncIterator[list[Line]], drop: Callable[[], Awaitable[None]]
+    ) -> None:
         ended: dict[str, Any] = {}
         told = asyncio.Event()
         told.set()
@@ -162,13 +171,17 @@ class Import:
             ended = _ending(problem)
         finally:
             self._summarize(ended)
+            try:
+                if ended:
+                    await drop()
+            finally:
+                self._results.put_nowait(None)
 
     def _summarize(self, ended: dict[str, Any]) -> None:
         job = {"id": self.job_id, "status": "accepted"} if self._accepted else None
         counts = {"accepted": self._accepted, "refused": self._refused}
         resume = {"from_line": self._told + 1} if ended else {}
         self._put({"summary": {**counts, "job": job, **ended, **resume}})
-        self._results.put_nowait(None)
 
     async def _enter(
         self, batch: Sequence[Line], before: asyncio.Event, told: asyncio.Event
@@ -235,6 +248,15 @@ def _ending(problem: Problem) -> dict[str, Any]:
     if problem.retry_after is not None:
         error["retry_after"] = problem.retry_after
     return {"error": error}
+
+
+async def drop_the_rest(request: Request) -> None:
+    """An import may end before its body does, and its client read only when it has sent all. A connection
+    that is closed while the client sends is reset, and what the client has not read is lost."""
+    with suppress(ClientDisconnect, TimeoutError, RuntimeError):  # the last: there is no rest
+        async with asyncio.timeout(LINGER_SECONDS):
+            async for _ in request.stream():
+                pass
 
 
 def check_kind(request: Request) -> None:

@@ -262,7 +262,8 @@ def test_results_come_while_the_body_is_still_being_sent(service: Service, user:
 
 
 def test_results_that_nobody_reads_do_not_pile_up(service: Service, user: str) -> None:
-    body = b"1\n" * 250_000
+    wrong = json.dumps({f"{'field ' * 20}{n}": n for n in range(20)})  # told at length
+    body = f"{wrong}\n".encode() * 12_000
     with connected(service, user, len(body)) as connection:
         connection.sendall(body)
         time.sleep(8)  # as a client that is busy elsewhere
@@ -271,3 +272,15 @@ def test_results_that_nobody_reads_do_not_pile_up(service: Service, user: str) -
     resumed = re.search(rb"from_line=(\d+)", answer)
     assert resumed
     assert f'"line":{int(resumed[1]) - 1},'.encode() in answer, "all lines before it are answered"
+
+
+def test_summary_is_read_by_a_client_that_sends_on_after_the_end(
+    service: Service, user: str
+) -> None:
+    body = b"1\n" * 250_000
+    with connected(service, user, 2 * len(body)) as connection:
+        connection.sendall(body)
+        time.sleep(2)  # it has ended
+        connection.sendall(body)
+        answer = rest_of(connection)
+    assert b'"code":"too_many_refused"' in answer
