@@ -69,6 +69,10 @@ ON CONFLICT (namespace, source, slug) DO NOTHING
 _ADD_SPACE = (
     "INSERT INTO spaces (slug, model, dimensions) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 )
+_HAS_SPACE = """
+SELECT EXISTS (SELECT FROM spaces WHERE slug = %s)
+    AND to_regclass(%s) IS NOT NULL AND to_regclass(%s) IS NOT NULL
+"""
 _SPACE = """
 CREATE TABLE IF NOT EXISTS {memories} (
     row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -222,19 +226,21 @@ class Layout:
         return self._places[key]
 
     async def ensure(self, scope: Scope) -> Place:
-        """Where a scope is; its tables are made if they are new."""
+        """Where a scope is; its tables are made if they are new, which only their owner may."""
         found = await self.find(scope)
         if found is not None:
             return found
-        key, space, place = _key(scope), scope.space, place_of(scope)
-        statements = [
-            *_statements(_tables(place)),
-            Sql(_ADD_SPACE, (space.slug, space.model, space.dimensions)),
-            Sql(_ADD_SCOPE, (place.scope, *key)),
-        ]
-        await self._connections.transaction(*statements, lock=_LOCK + self._settings.schema_)
+        key, place = _key(scope), place_of(scope)
+        made = [] if await self._has_space(place) else _space(place)
+        added = Sql(_ADD_SCOPE, (place.scope, *key))
+        await self._connections.transaction(*made, added, lock=_LOCK + self._settings.schema_)
         self._places[key] = place
         return place
+
+    async def _has_space(self, place: Place) -> bool:
+        asked = Sql(_HAS_SPACE, (place.space.slug, place.memories, place.words))
+        [[(there,)]] = await self._connections.run(asked)
+        return bool(there)
 
 
 def place_of(scope: Scope) -> Place:
@@ -242,6 +248,13 @@ def place_of(scope: Scope) -> Place:
     that was dropped, or restored from a copy, under running processes."""
     digest = hashlib.blake2b("\0".join(_key(scope)).encode(), digest_size=8).digest()
     return Place(int.from_bytes(digest, signed=True), scope.space)
+
+
+def _space(place: Place) -> list[Sql]:
+    """What makes the tables of a space and enters it."""
+    space = place.space
+    entry = Sql(_ADD_SPACE, (space.slug, space.model, space.dimensions))
+    return [*_statements(_tables(place)), entry]
 
 
 def _tables(place: Place) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-RUN = frozenset({"console", "bash", "python", "toml", "json", "yaml", "ini"})
+RUN = frozenset({"console", "bash", "python", "toml", "json", "yaml", "ini", "sql"})
 SHOWN = frozenset({"text", "mermaid", "promql"})
 """Languages of blocks in which nothing can be wrong by itself."""
 _MARK = re.compile(r"\s*<!--\s*(not run|run by|runs on|status)(?::\s*(.*?))?\s*-->\s*\Z")

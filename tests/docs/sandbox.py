@@ -92,6 +92,8 @@ class Sandbox:
                 json.loads(block.text)
             case "yaml":
                 list(yaml.safe_load_all(block.text))
+            case "sql":
+                raise Differs(f"{block.where}: SQL is run by a test of its own; say which")
         return ""
 
     @property

@@ -71,6 +71,7 @@ def _lines(text: str) -> str:
         ("python", "raise SystemExit(3)\n"),
         ("toml", "worker_concurrency = 0\n"),
         ("toml", '[drivers.sqlite]\nfile = "a.db"\n'),
+        ("sql", "SELECT 1;\n"),
     ],
 )
 def test_a_block_that_is_wrong_is_found(
