@@ -67,7 +67,7 @@ def _texts() -> list[str]:
 
 
 def _halved(texts: Sequence[str]) -> list[str]:
-    """Both halves of each, so many that every driver that has an index searches by it."""
+    """Both halves of each. Drivers search these exactly still, but for pgvector once its index is built."""
     return [half for text in texts for half in _cut(text) if half]
 
 
