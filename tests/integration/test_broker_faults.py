@@ -210,9 +210,14 @@ def test_a_message_that_redis_popped_for_a_worker_that_is_killed_is_made_good(
     """It is neither in the queue nor among what is not acknowledged: the worker never read the reply."""
     if bench.broker.kind != "redis":
         pytest.skip("of Redis alone: RabbitMQ keeps what it delivers until it is acknowledged")
-    time.sleep(
-        2
-    )  # what is done is acknowledged; what a broken connection left may not be for minutes
+
+    def settled() -> bool:
+        """What is done is acknowledged; what a broken connection left may not be for minutes."""
+        held = bench.broker.held(QUEUE)
+        time.sleep(2)
+        return bench.broker.held(QUEUE) == held
+
+    wait_until("the queue to move no more", settled, 60)
     before = bench.broker.held(QUEUE)
     os.killpg(bench.rig.service.worker_pid, signal.SIGSTOP)
     pushed = bench.broker.pushed()
