@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from api.problems import Problem, from_validation
-from memrelay.settings import Settings
+
+if TYPE_CHECKING:  # 0.1 s to import, and the process aside has none
+    from memrelay.settings import Settings
 
 JSON = b"application/json"
 MERGE_PATCH = b"application/merge-patch+json"
