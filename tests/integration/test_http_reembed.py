@@ -112,7 +112,7 @@ def is_building(rig: Rig) -> bool:
         return journal.hget(f"{PREFIX}spaces:default", "building") is not None
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 120) -> tuple[int, dict[str, Any]]:
+def ended(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, dict[str, Any]]:
     out, _ = process.communicate(timeout=seconds)
     return process.returncode, json.loads(out.splitlines()[-1]) if out else {}
 
