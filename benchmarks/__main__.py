@@ -131,7 +131,8 @@ def run(names: list[str], *, quick: bool) -> Results:
             for name in names:
                 stack.forget()
                 print(f"{name} …", file=sys.stderr)
-                results[name] = BENCHMARKS[name](stack, quick=quick) | {"run": _here()}
+                here = _here()
+                results[name] = BENCHMARKS[name](stack, quick=quick) | {"run": here}
     return results
 
 
