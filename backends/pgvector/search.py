@@ -30,8 +30,8 @@ SIZE_SECONDS = 60.0
 GROWTH = 8
 """How many more rows are read when the filter turned down too many."""
 NARROW = ("id", "user_id", "session_id")
-LEAST_CANDIDATES, MOST_CANDIDATES = 200, 1000
-"""That HNSW keeps in sight; pgvector's own default is 40, its bound 1,000."""
+LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
+"""That HNSW keeps in sight: with 200, recall@10 of 23,495 texts was below 0.99; 1,000 is its bound."""
 PROBES = 20
 """Lists that ivfflat looks into, of 100 or more."""
 _SCORE = "greatest(-1.0, least(1.0, 1.0 - coalesce(nullif({distance}, 'NaN'), 1.0)))"
@@ -144,7 +144,9 @@ async def _near(table: Table, query: Query) -> list[Hit] | None:
     }
     rows = await table.ask(_nearest(table.place.space, query).limited(limit), settings)
     hits = list(_hits(table.scope, query, rows))
-    return hits if len(hits) == query.top_k or _cut(query, rows, limit) else None
+    # An iterative scan ends early (hnsw.max_scan_tuples): nearer ones may lie in what it did not reach.
+    enough = len(rows) == limit and len(hits) == query.top_k
+    return hits if enough or _cut(query, rows, limit) else None
 
 
 async def _exhaust(table: Table, query: Query, ranking: Ranking) -> list[Hit]:

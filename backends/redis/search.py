@@ -21,6 +21,8 @@ from memrelay.types import Hit, Memory, Scope
 
 GRAPH_FROM = 20_000
 """A partition without a user is read by its graph above so many memories."""
+LEAST_CANDIDATES = 400
+"""That a graph keeps in sight: with 200, recall@10 over 23,495 texts was below 0.99."""
 GROWTH = 8
 MOST_RECORDS = 1024
 PARTITIONS_PER_TRIP = 64
@@ -46,7 +48,7 @@ class _Source:
     seen: set[bytes] = field(default_factory=set)
 
     def command(self, vector: bytes) -> Command:
-        how = ("TRUTH",) if self.exact else ("EF", max(200, 4 * self.count))
+        how = ("TRUTH",) if self.exact else ("EF", max(LEAST_CANDIDATES, 4 * self.count))
         near = ("VSIM", self.keys.vectors, "FP32", vector, "WITHSCORES", "COUNT", self.count)
         return (*near, *how)
 
