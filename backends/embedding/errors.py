@@ -5,6 +5,8 @@ A test fails when LiteLLM gains an exception that is not in ``TRANSLATION``.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from litellm import exceptions
 
 from memrelay.errors import MemrelayError, Permanent, Transient, Unavailable
@@ -61,13 +63,19 @@ TRANSLATED = tuple(TRANSLATION)
 _BY_STATUS = {402: (Unavailable, CREDENTIALS), 403: (Unavailable, CREDENTIALS)}
 
 
-def translate(error: Exception) -> MemrelayError:
-    """Ours for one of ``TRANSLATED``; the nearest class decides, then ``Retry-After`` is read."""
+def translate(error: Exception, secrets: Collection[str] = ()) -> MemrelayError:
+    """Ours for one of ``TRANSLATED``; the nearest class decides, then ``Retry-After`` is read.
+
+    Its message is for whoever sent the text, so without ``secrets``, which providers quote too.
+    """
     kind, code = next(TRANSLATION[base] for base in type(error).__mro__ if base in TRANSLATION)
     status = getattr(error, "status_code", None)
     if type(error) is exceptions.APIError and isinstance(status, int) and 400 <= status < 500:
         kind, code = _BY_STATUS.get(status, (Permanent, REFUSED))  # LiteLLM has no class for these
-    message = str(error).partition("\n")[0][:500]
+    message = str(error)
+    for secret in secrets:
+        message = message.replace(secret, "***")
+    message = message.partition("\n")[0][:500]
     if issubclass(kind, Transient):
         ours: MemrelayError = kind(message, code=code, retry_after=_retry_after(error))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,15 +17,19 @@ from pydantic import Field, SecretStr
 from backends.embedding.check import check_vectors
 from backends.embedding.errors import GARBLED, TIMED_OUT, TRANSLATED, translate
 from backends.embedding.limiter import Limiter
+from backends.embedding.redirects import follow_none
 from backends.embedding.tokens import clip, estimate_tokens, split
 from memrelay.errors import ConfigError, Transient
 from memrelay.options import Options, parse_options
 from memrelay.types import Space
 
 MAX_INPUTS = 8192
+_SECRET_NAMES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_SHORTEST_SECRET = 8  # characters; what is shorter may be a word of any message
 
 litellm.suppress_debug_info = True
 litellm.telemetry = False
+follow_none()
 # LiteLLM passes vectors in base64 through a model that is typed list[float], and hears about it.
 warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
 
@@ -80,6 +85,7 @@ class RemoteEmbedder:
             tokens_per_minute=options.tokens_per_minute,
         )
         self._arguments = _arguments(model, options)
+        self._secrets = _secrets(options, os.environ)
 
     async def open(self) -> None:
         """Speaks to the provider only to learn the dimension, so a configured one starts without it."""
@@ -128,7 +134,7 @@ class RemoteEmbedder:
             message = f"no answer within {self._options.timeout:g} s"
             raise Transient(message, code=TIMED_OUT) from None
         except TRANSLATED as error:
-            raise translate(error) from error
+            raise translate(error, self._secrets) from error
         return _vectors(answer.data)
 
 
@@ -146,6 +152,17 @@ def _arguments(model: str, options: RemoteOptions) -> dict[str, Any]:
         "drop_params": True,
         "caching": False,
     }
+
+
+def _secrets(options: RemoteOptions, environment: Mapping[str, str]) -> frozenset[str]:
+    """The key, or what LiteLLM may take for one out of the environment."""
+    if options.api_key is not None:
+        return frozenset({options.api_key.get_secret_value().strip()} - {""})
+    return frozenset(
+        text.strip()
+        for name, text in environment.items()
+        if name.endswith(_SECRET_NAMES) and len(text.strip()) >= _SHORTEST_SECRET
+    )
 
 
 def _vectors(data: Sequence[Any]) -> list[bytes]:

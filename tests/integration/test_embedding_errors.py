@@ -73,3 +73,11 @@ def test_a_status_without_a_class_of_its_own_is_decided_by_its_number(
 def test_a_message_is_one_line_of_bounded_length() -> None:
     error = exceptions.BadRequestError("x" * 5000 + "\nmore", model="m", llm_provider="openai")
     assert len(str(translate(error))) == 500
+
+
+def test_a_message_is_without_the_secrets_that_the_provider_quotes() -> None:
+    said = "Bearer sk-first may not, " + "x" * 440 + " sk-second-that-is-cut-in-two may"
+    error = exceptions.BadRequestError(said, model="m", llm_provider="openai")
+    message = str(translate(error, {"sk-first", "sk-second-that-is-cut-in-two"}))
+    assert "sk-" not in message
+    assert "Bearer *** may not" in message

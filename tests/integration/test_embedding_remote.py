@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
+import threading
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
 
 import pytest
 
@@ -14,6 +16,7 @@ from memrelay.embedder import Embedder
 from memrelay.errors import ConfigError, MemrelayError, Permanent, Transient, Unavailable
 from memrelay.testing.model_server import Behaviour, ModelServer, vector_of
 from memrelay.types import Space
+from tests.loud import QUOTED, LoudModel
 
 # LiteLLM hands base64 through a pydantic model of floats; the product ignores the warning, but
 # pytest puts its own filters in place for each test.
@@ -258,3 +261,95 @@ async def test_neither_key_nor_text_is_logged_or_printed(
     said = caplog.text + "".join(capfd.readouterr()) + str(caught.value) + repr(remote)
     assert "private words" not in said
     assert "secret" not in said
+
+
+class Elsewhere:
+    """Another host, and a server that sends everybody there."""
+
+    def __init__(self) -> None:
+        self.reached: list[str] = []
+        elsewhere = self
+
+        class There(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"] or 0))
+                elsewhere.reached.append(f"{self.headers} {body!r}")
+                self._answer(200)
+
+            do_GET = do_POST
+
+            def _answer(self, status: int, **headers: str) -> None:
+                self.send_response(status)
+                for name, value in {**headers, "content-length": "0"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None: ...
+
+        class Sends(There):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                port = elsewhere._there.server_address[1]
+                self._answer(307, location=f"http://127.0.0.2:{port}{self.path}")
+
+        self._there = ThreadingHTTPServer(("127.0.0.2", 0), There)
+        self._sends = ThreadingHTTPServer(("127.0.0.1", 0), Sends)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._sends.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        for server in (self._there, self._sends):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in (self._there, self._sends):
+            server.shutdown()
+            server.server_close()
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere() as elsewhere:
+        yield elsewhere
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "openai/m",
+        "azure/m",
+        "cohere/embed-english-v3.0",
+        "gemini/m",
+        "hosted_vllm/m",
+        "jina_ai/m",
+        "mistral/m",
+        "voyage/m",
+    ],
+)
+async def test_no_redirect_carries_a_text_or_a_key_elsewhere(
+    elsewhere: Elsewhere, model: str
+) -> None:
+    """Azure and Gemini have the key in a header of their own, which no HTTP client takes for one."""
+    settings = {"api_base": elsewhere.url, "api_key": "secret", "dimensions": 8}
+    embedder = create(model, settings)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await embedder.embed(["my private words"])
+    await embedder.close()
+    assert elsewhere.reached == []
+
+
+async def test_a_key_out_of_the_environment_is_in_no_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-of-the-environment")
+    with LoudModel() as model:
+        model.status = 400
+        embedder = create("openai/loud", {"api_base": model.url, "dimensions": 8})
+        with pytest.raises(Permanent, match=r"Bearer \*\*\* may not send") as caught:
+            await embedder.embed([QUOTED])
+        await embedder.close()
+    assert "canary" not in str(caught.value)

@@ -31,6 +31,8 @@ SECRETS = {
     name: f"canary{uuid4().hex}"
     for name in ("text", "tag", "metadata", "user", "id", "query", "key", "password", "api_key")
 }
+CREDENTIALS = ("key", "password", "api_key")
+"""Those that nobody is told, who sent the texts no more than others."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def test_logs_and_spans_hold_no_texts_and_no_secrets_whatever_goes_wrong(watched
     provoke_requests(watched)
     provoke_servers(watched)
     told = [*watched.lines, *(body.decode("latin-1") for body in watched.receiver.bodies)]
+    told += watched.http.get("/metrics").text.splitlines()
     for name, canary in SECRETS.items():
         assert not [line for line in told if canary in line], name
 
@@ -213,7 +216,15 @@ def provoke_a_model(watched: Watched, text: str) -> None:
     assert value(found, "memrelay_dead_letters_total", cause="embedding_refused") > 0
     assert value(found, "memrelay_embedding_failures_total") > 0
     query = {"query": f"{QUOTED}, {SECRETS['query']}", "source": "remote"}
-    assert watched.http.post("/v1/search", json=query).status_code == 422
+    refused = watched.http.post("/v1/search", json=query)
+    assert refused.status_code == 422
+    pages = ["/v1/dead-letters", "/ui/dead-letters", "/v1/drivers", "/ui/drivers"]
+    for page in (f"/v1/jobs/{job}", f"/ui/jobs/{job}", *pages):
+        told = watched.http.get(page).raise_for_status().text
+        assert ("may not send" in told) is ("drivers" not in page), page
+        assert not [name for name in CREDENTIALS if SECRETS[name] in told], page
+    assert "may not send" in refused.text
+    assert SECRETS["api_key"] not in refused.text
 
 
 def ended(watched: Watched, job: str) -> str:
