@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -56,6 +57,8 @@ _KINDS: Mapping[int, type[ApiError]] = {
     503: ServiceUnavailable,
     504: ServiceUnavailable,
 }
+_LOGIN = re.compile(r"(^|//).*@")
+_UNSENDABLE = re.compile(r"[^!-~]")
 
 type Check = Callable[[httpx.Response], None]
 
@@ -80,7 +83,7 @@ class Http:
         self.patience = patience
         self._timeout = timeout
         self._random = Random()
-        key = api_key or os.environ.get("MEMRELAY_API_KEY")
+        key = _sendable(api_key or os.environ.get("MEMRELAY_API_KEY") or "")
         self._client = httpx.AsyncClient(
             base_url=self.url,
             headers={"User-Agent": f"memrelay/{__version__}"}
@@ -184,7 +187,7 @@ class Http:
     def _unreachable(self, error: httpx.RequestError) -> Unavailable:
         reason = str(error) or type(error).__name__
         return Unavailable(
-            f"cannot reach memrelay at {self.url} ({reason}): is it running? "
+            f"cannot reach memrelay at {place_of(self.url)} ({reason}): is it running? "
             "MEMRELAY_URL says where to look"
         )
 
@@ -197,7 +200,10 @@ class Http:
 
     def _stranger(self, status: int | None = None) -> dict[str, Any]:
         said = "" if status is None else f" (HTTP {status})"
-        return {"code": "not_memrelay", "detail": f"{self.url} does not answer as memrelay{said}"}
+        return {
+            "code": "not_memrelay",
+            "detail": f"{place_of(self.url)} does not answer as memrelay{said}",
+        }
 
 
 def api_error(
@@ -219,6 +225,20 @@ def given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def place_of(url: str) -> str:
+    """An address as it may be shown: without the login that it may hold."""
+    return _LOGIN.sub(r"\1", url)
+
+
+def _sendable(key: str) -> str:
+    """``key``; one that no header can carry would be quoted by the error that says so."""
+    if _UNSENDABLE.search(key):
+        raise ConfigError(
+            "the API key has blanks, line breaks or letters that no key has (MEMRELAY_API_KEY)"
+        )
+    return key
+
+
 def _checked(url: str) -> str:
     try:
         parsed = httpx.URL(url)
@@ -226,7 +246,7 @@ def _checked(url: str) -> str:
         parsed = httpx.URL()
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigError(
-            f"{url!r} is not an address of a service, such as {DEFAULT_URL} (MEMRELAY_URL)"
+            f"{place_of(url)!r} is not an address of a service, such as {DEFAULT_URL} (MEMRELAY_URL)"
         )
     return url.rstrip("/")
 

@@ -260,3 +260,33 @@ async def test_the_async_client_does_the_same(server: Scripted) -> None:
         accepted = await client.add(["Ana likes tea"])
     assert accepted.job.status == "accepted"
     assert not accepted.job.settled
+
+
+@pytest.mark.parametrize("key", ["mr_canary\n", "mr_canary ", "mr_canary\u00e9", "mr_can\x00ary"])
+def test_a_key_that_no_header_carries_is_refused_and_not_quoted(key: str) -> None:
+    with pytest.raises(errors.ConfigError, match="MEMRELAY_API_KEY") as caught:
+        Memrelay(api_key=key)
+    assert "mr_" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://u:canary@127.0.0.1:{port}", "htp://u:can/ary@h", "u:canary@h"]
+)
+def test_the_login_of_an_address_is_in_no_message(url: str) -> None:
+    with (
+        pytest.raises((errors.Unavailable, errors.ConfigError)) as caught,
+        Memrelay(url.format(port=free_port()), patience=0) as client,
+    ):
+        client.get("a")
+    assert re.search("u:|canary|ary", str(caught.value)) is None
+
+
+def test_the_login_of_an_address_is_not_in_what_is_said_of_a_stranger(server: Scripted) -> None:
+    server.script(Reply(418, {"who": "a teapot"}))
+    url = server.url.replace("://", "://u:canary@")
+    with (
+        pytest.raises(errors.ApiError, match="does not answer as memrelay") as caught,
+        Memrelay(url, patience=0) as client,
+    ):
+        client.get("a")
+    assert "canary" not in str(caught.value)

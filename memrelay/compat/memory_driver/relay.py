@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from memrelay.client import Accepted, AsyncMemrelay, Hit, NewMemory, StoredMemory
+from memrelay.client.http import place_of
 from memrelay.compat.memory_driver.record import Found, Kind, Recall, Record, from_stored
 from memrelay.compat.memory_driver.settings import Settings
 from memrelay.compat.memory_driver.shelved import ShelfDriver
@@ -46,7 +47,9 @@ class RelayShelf:
         """``Unavailable`` unless it accepts and searches."""
         ready = await self._relay.ready()
         if not (ready.accept and ready.search):
-            raise Unavailable(f"memrelay at {self._relay.url} is not ready: {ready.drivers}")
+            raise Unavailable(
+                f"memrelay at {place_of(self._relay.url)} is not ready: {ready.drivers}"
+            )
         return {"url": self._relay.url, "drivers": ready.drivers}
 
     async def put(self, records: Sequence[Record]) -> list[Record | MemrelayError]:
