@@ -23,6 +23,14 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             step for step in CeleryConsumer.Blueprint.default_steps if step != _DELAYED_DELIVERY
         )
 
+        def info(self, parent: Any) -> dict[str, Any]:
+            """What Flower shows of a worker: without the options of the connection, which have the
+            password of the Sentinels. Celery takes out its own password alone."""
+            told: dict[str, Any] = super().info(parent)
+            if isinstance(told.get("broker"), dict):
+                told["broker"] = {**told["broker"], "transport_options": {}}
+            return told
+
     def ensure_connected(self, conn: Any) -> Any:
         conn.ensure_connection = partial(
             conn.ensure_connection, interval_start=1, interval_step=1, interval_max=3

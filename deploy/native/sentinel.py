@@ -18,21 +18,32 @@ _FAILOVER_MS = 20_000
 
 
 class SentinelServer(Server):
-    """One that decides alone. It writes what it learns into its configuration, so a restart knows it."""
+    """One that decides alone, and answers who has ``password`` if there is one.
+
+    It writes what it learns into its configuration, so a restart knows it.
+    """
 
     name: ClassVar[str] = "sentinel"
     start_seconds: ClassVar[float] = 60
     stop_seconds: ClassVar[float] = 10
 
-    def __init__(self, directory: Path, port: int, master: RedisServer) -> None:
+    def __init__(
+        self, directory: Path, port: int, master: RedisServer, *, password: str = ""
+    ) -> None:
         super().__init__(directory)
         self.port = port
+        self.password = password
         self._master_port = master.port
 
     @property
     def url(self) -> str:
-        """For the settings; append ``/0`` to ``/15``."""
-        return f"redis+sentinel://127.0.0.1:{self.port}/{MASTER}"
+        """For the settings: of database 0."""
+        return self.database(0)
+
+    def database(self, number: int) -> str:
+        """The address of another one."""
+        secret = f"?sentinel_password={self.password}" if self.password else ""
+        return f"redis+sentinel://127.0.0.1:{self.port}/{MASTER}/{number}{secret}"
 
     def _ports(self) -> list[int]:
         return [self.port]
@@ -57,6 +68,8 @@ class SentinelServer(Server):
             f"sentinel down-after-milliseconds {MASTER} {_DOWN_MS}",
             f"sentinel failover-timeout {MASTER} {_FAILOVER_MS}",
         ]
+        if self.password:
+            lines.append(f"requirepass {self.password}")
         path.write_text("\n".join(lines) + "\n")
         return path
 

@@ -6,12 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 import redis
 
+from backends.broker import create_app
 from backends.journal import Journal
 from backends.journal.apikeys import revoke_key
 from backends.journal.cancel import cancel
@@ -20,11 +22,13 @@ from deploy.native.sentinel import MASTER, SentinelServer
 from memrelay.embedded.ports import free_port
 from memrelay.errors import Unavailable
 from memrelay.jobs import JobId
+from tests.brokers import broker_settings
 from tests.rig import redis_servers, wait_until
 from tests.service import Service, settings_env
 
 SECONDS = 120
 WRITERS = 4
+PASSWORD = f"canary{uuid4().hex}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Watched:
     @property
     def master(self) -> int:
         """The port of the one that the Sentinel names."""
-        with redis.Redis(port=self.sentinel.port) as asked:
+        with redis.Redis(port=self.sentinel.port, password=PASSWORD) as asked:
             _, port = asked.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
         return int(port)
 
@@ -68,10 +72,10 @@ def watched(
         with redis.Redis(port=replica.port) as client:
             client.replicaof("127.0.0.1", str(master.port))
     directory = tmp_path_factory.mktemp("sentinel")
-    with SentinelServer(directory, free_port(), master) as sentinel:
+    with SentinelServer(directory, free_port(), master, password=PASSWORD) as sentinel:
         env = settings_env(
-            broker_url=f"{sentinel.url}/1",
-            journal_url=f"{sentinel.url}/0",
+            broker_url=sentinel.database(1),
+            journal_url=sentinel.url,
             redis_url=f"{start_redis().url}/0",
             directory=directory,
         )
@@ -85,8 +89,25 @@ def watched(
 
 
 def _known(sentinel: SentinelServer) -> int:
-    with redis.Redis(port=sentinel.port) as asked:
+    with redis.Redis(port=sentinel.port, password=PASSWORD) as asked:
         return len(asked.execute_command("SENTINEL", "REPLICAS", MASTER))
+
+
+def test_no_worker_tells_the_password_of_the_sentinels(watched: Watched) -> None:
+    """Flower shows what workers tell, and whoever reaches the broker can ask for it."""
+    app = create_app(broker_settings(watched.sentinel.database(1)))
+    told: list[dict[str, Any]] = []
+
+    def answered() -> bool:
+        told[:] = app.control.broadcast("stats", reply=True, timeout=2)
+        return bool(told)
+
+    wait_until("a worker's answer", answered, SECONDS)
+    told += app.control.broadcast("conf", reply=True, timeout=2, arguments={"with_defaults": True})
+    assert "prefetch_count" in str(told)
+    assert "master_name" in str(told)
+    assert PASSWORD not in str(told)
+    assert PASSWORD not in watched.service.worker_log.read_text()
 
 
 class Writers:
@@ -201,7 +222,7 @@ def test_a_write_that_no_replica_holds_is_refused_until_one_does(watched: Watche
 
 async def test_what_must_not_come_back_is_held_by_a_replica_too(watched: Watched) -> None:
     """A failover would store what was canceled, and take a key that was revoked."""
-    journal = Journal(f"{watched.sentinel.url}/0", replicas=1)
+    journal = Journal(watched.sentinel.url, replicas=1)
     replicas = watched.others
     for replica in replicas:
         replica.freeze()
