@@ -77,10 +77,10 @@ class SentinelServer(Server):
         return {}
 
     def _answers(self, pid: int) -> bool:
-        """Its port was free: nobody else answers there."""
+        """Its port was free: nobody else answers there. It may ask for the password first."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), _ANSWER_SECONDS) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(7) == b"+PONG\r\n"
+                return connection.recv(7) in (b"+PONG\r\n", b"-NOAUTH")
         except OSError:
             return False
