@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import litellm
 from litellm.caching.llm_caching_handler import LLMClientCache
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
@@ -19,9 +20,11 @@ class StayingClients(LLMClientCache):  # type: ignore[misc]
         """An answer of 3xx is an error of the provider's from here on."""
         if isinstance(value, AsyncHTTPHandler):
             value.follow_redirects = False  # of clients that it makes later
-            value.client.follow_redirects = False
-        else:
-            value._client.follow_redirects = False  # of OpenAI's SDK
+        for client in (getattr(value, "client", None), getattr(value, "_client", None)):
+            if isinstance(
+                client, httpx.Client | httpx.AsyncClient
+            ):  # the second is that of OpenAI's SDK
+                client.follow_redirects = False
         super().set_cache(key, value, *args, **named)
 
 
