@@ -18,7 +18,7 @@ from tests.house import House
 
 STEPS, TENANTS, SEED = 10_000, 10, 7
 BUSY_TRIES = 20
-"""On a machine so busy that the journal cannot say in a second whether a key is good: nothing was done then."""
+"""On a machine so busy that the journal cannot say in a second whether a key is good; nothing was done."""
 IDS, USERS, KEYS = 6, 3, 4
 RARE, SELDOM = 0.05, ("step_delete_user", "step_around", "step_count", "step_search")
 JSON = {"Content-Type": "application/json"}
