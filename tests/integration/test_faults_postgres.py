@@ -16,7 +16,7 @@ from deploy.native.postgres import PostgresServer
 from deploy.native.redis import RedisServer
 from memrelay import exits
 from tests.drills import hits, search
-from tests.rig import Load, Rig, memory
+from tests.rig import Load, Rig, memory, wait_until
 
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 60.0
@@ -48,6 +48,10 @@ def _assert_verified(rig: Rig) -> None:
     assert "pgvector" in done.stdout
 
 
+def _found(rig: Rig) -> list[str]:
+    return hits(rig, "a memory with a number", mode="semantic", top_k=200)
+
+
 def test_what_is_written_while_postgres_is_dead_is_in_it_when_it_is_back(rig: Rig) -> None:
     writer = rig.writer()
     writer.put([memory(f"m{n}", f"a memory with a number: {n}") for n in range(100)])
@@ -57,7 +61,9 @@ def test_what_is_written_while_postgres_is_dead_is_in_it_when_it_is_back(rig: Ri
     rig.kill("pgvector")
     writer.put([memory(f"m{n}", f"a memory with a number: {n}") for n in range(100, 200)])
     writer.delete([f"m{n}" for n in range(50)])
-    assert len(hits(rig, "a memory with a number", mode="semantic", top_k=200)) == 150
+    gone = {f"m{n}" for n in range(50)}
+    assert not gone & set(_found(rig))
+    wait_until("what was written to be found", lambda: len(_found(rig)) == 150, DRAIN_SECONDS)
     rig.revive("pgvector")
     rig.wait_drained(DRAIN_SECONDS)
     rig.assert_sound()
