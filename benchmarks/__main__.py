@@ -81,12 +81,12 @@ def beside_neighbours(stack: Stack, *, quick: bool) -> Results:
     return neighbours.measure(stack, quick=quick)
 
 
-def growing(stack: Stack, *, quick: bool) -> Results:
-    marks = (10_000, 30_000) if quick else (10_000, 100_000, 1_000_000)
-    with stack.redis, stack.service("redis") as service:
-        told = growth.measure(stack, service, marks=marks)
-    first, last = (told[str(mark)]["per_s"] for mark in marks[-2:])
-    return {"marks": told, "last_over_first": round(last / first, 3)}
+def growing(kind: str) -> Callable[..., Results]:
+    def measure(stack: Stack, *, quick: bool) -> Results:
+        marks = (10_000, 30_000) if quick else (10_000, 100_000, 1_000_000)
+        return growth.measure(stack, kind, marks=marks)
+
+    return measure
 
 
 def more_workers(stack: Stack, *, quick: bool) -> Results:
@@ -112,13 +112,19 @@ BENCHMARKS: dict[str, Callable[..., Results]] = {
     "weaviate": weaviate,
     "pgvector": pgvector,
     "scaling": more_workers,
-    "growth": growing,
+    "growth": growing("redis"),
+    "growth-pgvector": growing("pgvector"),
+    "growth-sqlite": growing("sqlite"),
+    "growth-weaviate": growing("weaviate"),
     "quality": found,
     "startup": starting,
     "neighbours": beside_neighbours,
     "sizes": bytes_kept,
 }
-ASKED_FOR = ("growth", "neighbours", "quality", "sizes", "startup")
+ASKED_FOR = (
+    *(name for name in BENCHMARKS if name.startswith("growth")),
+    *("neighbours", "quality", "sizes", "startup"),
+)
 """Run only where they are named."""
 
 

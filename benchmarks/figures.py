@@ -140,6 +140,9 @@ FIGURES = (
         "ingest at 1,000,000 memories of 10,000 users over that at 100,000: Redis",
         0.9,
     ),
+    Figure(("growth-pgvector", "last_over_first"), "the same: pgvector", 0.9),
+    Figure(("growth-sqlite", "last_over_first"), "the same: SQLite", 0.9),
+    Figure(("growth-weaviate", "last_over_first"), "the same: Weaviate", 0.9),
     Figure(
         ("quality", "least_recall"),
         "recall@10 against exact search, the worst of every driver and filter",

@@ -7,48 +7,69 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import redis
-
+from backends.registry import create_driver
 from benchmarks.ingest import served
 from benchmarks.load import run_load
 from benchmarks.search import TOP_K, bare
+from benchmarks.sizes import PLACES, Measured, allocated
 from benchmarks.stack import Stack
 from benchmarks.texts import memories
 from tests.service import Service, children
 
 USERS = 10_000
+DIMENSIONS = 256
 STRETCH = 10_000
 TOLD = 5
 SEARCHES = 200
 MIB = 2**20
 
 
-def measure(stack: Stack, service: Service, *, marks: Sequence[int]) -> dict[str, Any]:
-    """By mark. Medians of the last ``TOLD`` stretches; memory is resident, of API and worker as a whole."""
+def measure(stack: Stack, kind: str, *, marks: Sequence[int]) -> dict[str, Any]:
+    """By mark. Medians of the last ``TOLD`` stretches; memory is resident, of API and worker as a whole.
+
+    ``last_over_first`` is the rate at the last mark over that at the one before.
+    """
+    with PLACES[kind](stack, DIMENSIONS) as store:
+        drivers = json.dumps({kind: store.settings})
+        with stack.service(kind, MEMRELAY_DRIVERS=drivers) as service:
+            told = _filled(stack, service, kind, store, marks)
+    first, last = (told[str(mark)]["per_s"] for mark in marks[-2:])
+    return {"marks": told, "last_over_first": round(last / first, 3)}
+
+
+def _filled(
+    stack: Stack, service: Service, kind: str, store: Measured, marks: Sequence[int]
+) -> dict[str, Any]:
     rates: list[float] = []
-    empty = _used(stack)
+    empty = store.size()
     told: dict[str, Any] = {}
     for stretch in range(max(marks) // STRETCH):
         rows = memories(STRETCH, users=USERS, seed=1000 + stretch, prefix="grown")
         rates.append(served(service, rows))
         count = (stretch + 1) * STRETCH
         if count in marks:
-            used = _used(stack)
             told[str(count)] = {
                 "per_s": round(_median(rates[-TOLD:])),
-                "store_bytes": round((used["redis"] - empty["redis"]) / count),
-                "journal_mib": round(used["queue"] / MIB, 1),
+                "searches": _searched(service, kind, store, rows),
+                "store_bytes": {
+                    name: round((used - empty[name]) / count) for name, used in store.size().items()
+                },
+                "journal_mib": round(allocated(stack.queue.url) / MIB, 1),
                 "resident_mib": _resident(service),
-                **_searched(stack, service, rows),
             }
+            print(f"{kind} {count}: {told[str(count)]}", file=sys.stderr)
     return told
 
 
-def _searched(stack: Stack, service: Service, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _searched(
+    service: Service, kind: str, store: Measured, rows: Sequence[dict[str, Any]]
+) -> dict[str, float]:
+    """Milliseconds, medians."""
     queries = [(row["text"][:80], row["user_id"]) for row in rows[:SEARCHES]]
     bodies = [
         json.dumps({"query": text, "user_id": user, "top_k": TOP_K, "mode": "semantic"})
@@ -58,17 +79,8 @@ def _searched(stack: Stack, service: Service, rows: Sequence[dict[str, Any]]) ->
         port=service.port, path="/v1/search", bodies=bodies, clients=1, count=len(bodies)
     )
     assert set(report["statuses"]) == {"200"}, report["statuses"]
-    theirs = asyncio.run(bare(stack, "redis", queries))
-    return {"search_p50_ms": report["p50_ms"], "bare_search_p50_ms": round(theirs, 3)}
-
-
-def _used(stack: Stack) -> dict[str, int]:
-    """Bytes that each Redis has allocated."""
-    used = {}
-    for name, server in (("queue", stack.queue), ("redis", stack.redis)):
-        with redis.Redis.from_url(server.url) as client:
-            used[name] = int(client.info("memory")["used_memory"])
-    return used
+    theirs = asyncio.run(bare(create_driver(kind, store.settings), queries))
+    return {"p50_ms": report["p50_ms"], "bare_p50_ms": round(theirs, 3)}
 
 
 def _resident(service: Service) -> dict[str, int]:

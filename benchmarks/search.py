@@ -12,7 +12,7 @@ from backends.registry import create_embedder
 from benchmarks.load import run_load
 from benchmarks.stack import Stack
 from benchmarks.texts import memories
-from memrelay.driver import Query
+from memrelay.driver import Driver, Query
 from memrelay.filters import Compare
 from memrelay.times import now_us
 from memrelay.types import Scope
@@ -22,11 +22,10 @@ TOP_K = 10
 MODEL = "local/wordllama"
 
 
-async def bare(stack: Stack, kind: str, queries: list[tuple[str, str]]) -> float:
+async def bare(driver: Driver, queries: list[tuple[str, str]]) -> float:
     """The median of a driver call, in milliseconds: one at a time, vectors made before."""
     embedder = create_embedder(MODEL, {})
     await embedder.open()
-    driver = stack.driver(kind)
     await driver.open()
     scope = Scope(namespace="default", source="default", space=embedder.space)
     vectors = await embedder.embed([text for text, _ in queries])
@@ -58,7 +57,7 @@ def measure(stack: Stack, service: Service, kind: str, *, rounds: int) -> dict[s
     pairs, p99, http = [], [], []
     with stack.nothing() as nothing:
         for _ in range(rounds):
-            theirs = asyncio.run(bare(stack, kind, queries))
+            theirs = asyncio.run(bare(stack.driver(kind), queries))
             report = _asked(service.port, "/v1/search", bodies, "200")
             pairs.append((theirs, report["p50_ms"]))
             p99.append(report["p99_ms"])

@@ -89,12 +89,12 @@ def waiting(stack: Stack, count: int) -> dict[str, int]:
             json.dumps({"memories": rows[start : start + BATCH], "lane": "bulk"})
             for start in range(0, count, BATCH)
         ]
-        before = _used(stack.queue.url)
+        before = allocated(stack.queue.url)
         report = run_load(
             port=service.port, path="/v1/memories", bodies=bodies, clients=2, count=len(bodies)
         )
         assert report["statuses"] == {"202": len(bodies)}, report["statuses"]
-        return {"memory": round((_used(stack.queue.url) - before) / count)}
+        return {"memory": round((allocated(stack.queue.url) - before) / count)}
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _redis(stack: Stack, dimensions: int) -> Iterator[Measured]:
                 client.bgrewriteaof()
                 while client.info("persistence")["aof_rewrite_in_progress"]:
                     time.sleep(0.1)
-            return {"memory": _used(server.url), "disk": _disk(server.directory)}
+            return {"memory": allocated(server.url), "disk": _disk(server.directory)}
 
         yield Measured({"url": f"{server.url}/0"}, size)
 
@@ -147,7 +147,8 @@ def _weaviate(stack: Stack, dimensions: int) -> Iterator[Measured]:
 PLACES = {"redis": _redis, "sqlite": _sqlite, "pgvector": _pgvector, "weaviate": _weaviate}
 
 
-def _used(url: str) -> int:
+def allocated(url: str) -> int:
+    """Bytes that this Redis has allocated."""
     with redis.Redis.from_url(url) as client:
         return int(client.info("memory")["used_memory"])
 
