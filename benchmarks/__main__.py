@@ -24,6 +24,7 @@ from benchmarks import (
     growth,
     ingest,
     lanes,
+    noisy,
     quality,
     scaling,
     search,
@@ -77,6 +78,11 @@ def beside_a_flood(stack: Stack, *, quick: bool) -> Results:
         return lanes.measure(stack, samples=200, rounds=1 if quick else 3)
 
 
+def beside_a_noisy_tenant(stack: Stack, *, quick: bool) -> Results:
+    with stack.redis:
+        return noisy.measure(stack, samples=300, rounds=1 if quick else 5)
+
+
 def beside_neighbours(stack: Stack, *, quick: bool) -> Results:
     return neighbours.measure(stack, quick=quick)
 
@@ -109,6 +115,7 @@ BENCHMARKS: dict[str, Callable[..., Results]] = {
     "redis": redis,
     "accept": accepting,
     "lanes": beside_a_flood,
+    "noisy": beside_a_noisy_tenant,
     "weaviate": weaviate,
     "pgvector": pgvector,
     "scaling": more_workers,

@@ -1,8 +1,8 @@
 """A load generator: keep-alive HTTP/1.1 over raw streams, in a process of its own.
 
-Reads one JSON from standard input ``{port, path, bodies, clients, seconds?, count?, keep?}``,
-prints one JSON ``{requests, seconds, rate, p50_ms, p99_ms, statuses, times_ms, jobs}``; jobs and times
-with ``keep`` alone.
+Reads one JSON from standard input ``{port, path, bodies, clients, headers?, seconds?, count?, rate?, keep?}``
+and prints one ``{requests, seconds, rate, p50_ms, p99_ms, statuses, times_ms, jobs}``; jobs and times with
+``keep`` alone. ``rate``: at most so many requests a second, by all clients together.
 """
 
 from __future__ import annotations
@@ -45,11 +45,13 @@ class Load:
         self._port = order["port"]
         self._keep = bool(order.get("keep"))
         head = f"POST {order['path']} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in order.get("headers", {}).items())
         self._requests = cycle(
             f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode()
             for body in order["bodies"]
         )
         self._clients = order["clients"]
+        self._every = self._clients / order["rate"] if "rate" in order else 0.0
         self._left = order.get("count", 1 << 60)
         self._seconds = order.get("seconds", 300.0)
         self._times: list[float] = []
@@ -59,7 +61,8 @@ class Load:
     async def run(self) -> dict[str, Any]:
         began = time.perf_counter()
         self._until = began + self._seconds
-        await asyncio.gather(*(self._client() for _ in range(self._clients)))
+        first = (began + n * self._every / self._clients for n in range(self._clients))
+        await asyncio.gather(*map(self._client, first))
         took = time.perf_counter() - began
         self._times.sort()
         count = len(self._times)
@@ -74,10 +77,13 @@ class Load:
             "answers": self._answers,
         }
 
-    async def _client(self) -> None:
+    async def _client(self, due: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         while self._left > 0 and time.perf_counter() < self._until:
             self._left -= 1
+            if self._every:
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                due += self._every
             request = next(self._requests)
             began = time.perf_counter()
             while True:
