@@ -25,6 +25,7 @@ from memrelay.cli.output import plain, show_json, show_rows
 from memrelay.client import Accepted, NewMemory, StoredMemory
 
 WAIT = 30.0
+DAY = 86_400
 
 Wait = Annotated[
     bool, typer.Option("--wait", help=f"Return once it is stored, or after {WAIT:g} s.")
@@ -72,6 +73,14 @@ def search(
     source: Source = "default",
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, max=200)] = 10,
     mode: Annotated[Literal["semantic", "keyword", "hybrid"] | None, typer.Option("--mode")] = None,
+    recency: Annotated[
+        float | None,
+        typer.Option(
+            "--recency",
+            metavar="DAYS",
+            help="Newer ones first among those alike: age counts half after so many days.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> int:
@@ -85,6 +94,7 @@ def search(
             source=source,
             top_k=top_k,
             mode=mode,
+            recency=None if recency is None else {"half_life": recency * DAY},
         )
     if as_json:
         show_json(answer)
