@@ -118,6 +118,20 @@ def test_score_is_the_cosine_and_the_age_by_their_weights(
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_relevance_is_the_score_of_the_mode_and_of_keywords_the_share_of_the_best(
+    http: httpx.Client, user: str, told: Told, mode: str
+) -> None:
+    told(("The harbour is quiet.", 9), ("A harbour, a harbour!", 9), ("The blue bicycle.", 9))
+    query = {"query": "the quiet harbour", "user_id": user, "mode": mode}
+    plain = search(http, **query)["hits"]
+    best = plain[0]["score"] if mode == "keyword" else 1.0
+    hits = search(http, **query, recency={"half_life": 1, "weight": 0.5})["hits"]
+    assert [hit["id"] for hit in hits] == [hit["id"] for hit in plain]
+    expected = [0.5 * hit["score"] / best for hit in plain]
+    assert [hit["score"] for hit in hits] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_pages_are_of_one_order_and_new_ones_come_in_from_far_behind(
     http: httpx.Client, user: str, many: Sequence[str], mode: str
 ) -> None:
@@ -128,8 +142,8 @@ def test_pages_are_of_one_order_and_new_ones_come_in_from_far_behind(
     assert whole[0]["id"] == many[-1]
     pages = [
         hit
-        for offset in range(0, MANY, 15)
-        for hit in search(http, **weighed, top_k=15, offset=offset)["hits"]
+        for offset in range(0, MANY, 10)
+        for hit in search(http, **weighed, top_k=10, offset=offset)["hits"]
     ]
     assert [hit["id"] for hit in pages] == [hit["id"] for hit in whole]
     scores = [hit["score"] for hit in whole]
