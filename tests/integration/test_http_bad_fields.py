@@ -214,7 +214,7 @@ def test_wrong_selection_is_refused_wherever_it_stands(
         ("offset", (None, -1, 191, 200, 1.5, "0", False, INFINITE, HUGE)),
         ("mode", (7, True, "", C, "Semantic", LONE, ["semantic"])),
         ("min_score", (0.5, -1.1, 1.1, "0.5", True, INFINITE, [1])),
-        ("recency", (7, True, C, [C], {}, {"half_life": 0, C: C}, {"weight": 0.5}, {LONE: 1})),
+        ("recency", (7, True, C, [C], {}, {"half_life": 0, "unit": C}, {"weight": 0.5}, {LONE: 1})),
         ("include", (None, 7, "text", {}, [C], [7], ["score"], [LONE])),
         ("drivers", (7, "redis", {}, [], [C], [7], [LONE], ["redis", "weaviate"], ["sqlite"] * 17)),
         ("after_job", (7, True, "", LONE, f"job_i{LONE}", NUL, C + "x" * 300, [C])),
