@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from memrelay.apikeys import MAX_NAME, SCOPES, KeyScope
 from memrelay.errors import InvalidInput
+from memrelay.fusion import RECENCY_WEIGHT
 from memrelay.jobs import MAX_COUNT
 from memrelay.times import parse_time
 
@@ -413,6 +414,19 @@ class ListIn(SelectIn):
     )
 
 
+class RecencyIn(Strict):
+    """Newer memories before older ones that are as relevant.
+
+    A hit's score is then ``(1 - weight) * relevance + weight * 0.5 ^ (age / half_life)``. Relevance is the
+    score of the mode; in ``keyword`` its share of the best one.
+    """
+
+    half_life: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Seconds from ``created_at`` after which a memory counts half as recent."""
+    weight: Annotated[float, Field(ge=0, le=1)] = RECENCY_WEIGHT
+    """What recency counts, relevance the rest. 0: as without."""
+
+
 class SearchIn(SelectIn):
     """``POST /v1/search``. One of ``query`` and ``vector``; for ``hybrid`` also both.
 
@@ -429,7 +443,9 @@ class SearchIn(SelectIn):
     vector_weight: Annotated[float, Field(ge=0, le=1)] | None = None
     """What vectors count in ``hybrid``, keywords the rest; 0.3 if left out. Only with that mode given."""
     min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
-    """Cosine; only with ``mode`` ``semantic``."""
+    """Cosine; only with ``mode`` ``semantic``. With ``recency``: before that is weighed."""
+    recency: RecencyIn | None = None
+    """Weighs the 200 best of each driver that is asked; left out, age counts nothing."""
     include: list[Literal["text", "metadata", "vector"]] = ["text", "metadata"]
     drivers: Annotated[list[str], Field(min_length=1, max_length=16)] | None = None
     """Only these drivers of the source, in this order."""
@@ -439,7 +455,15 @@ class SearchIn(SelectIn):
     """Seconds in all."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"query": "Where does Ana like to sit?", "top_k": 3}]}
+        json_schema_extra={
+            "examples": [
+                {"query": "Where does Ana like to sit?", "top_k": 3},
+                {
+                    "query": "Where does Ana like to sit?",
+                    "recency": {"half_life": 604800, "weight": 0.3},
+                },
+            ]
+        }
     )
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from api.body import at_once, read_model
 from api.direct import Direct
 from api.meters import FALLBACKS, SEARCHES
-from api.models import Mode, SearchIn
+from api.models import MAX_TOP_K, Mode, RecencyIn, SearchIn
 from api.openapi import operation
 from api.problems import Problem, invalid, not_found
 from api.reader import Reader, Seen
@@ -28,7 +28,7 @@ from memrelay.driver import Query
 from memrelay.errors import Transient, Unavailable, Unsupported
 from memrelay.fallback import Answer
 from memrelay.filters import Filter, required_values
-from memrelay.fusion import VECTOR_WEIGHT, fuse
+from memrelay.fusion import VECTOR_WEIGHT, fuse, shares, weigh_recency
 from memrelay.times import now_us
 from memrelay.types import Hit, Scope, vector_to_bytes
 
@@ -50,8 +50,15 @@ class Search:
     deadline: float
 
     @property
+    def recency(self) -> RecencyIn | None:
+        """What age counts; None where it counts nothing."""
+        asked = self.body.recency
+        return asked if asked is not None and asked.weight > 0 else None
+
+    @property
     def depth(self) -> int:
-        return self.body.offset + self.body.top_k
+        """How many hits to ask a driver for; with recency as many for every page: their order is one."""
+        return self.body.offset + self.body.top_k if self.recency is None else MAX_TOP_K
 
     @property
     def left(self) -> float:
@@ -168,6 +175,16 @@ async def _after_job(wanted: Search, namespace: str) -> None:
 
 
 async def _find(wanted: Search) -> Found:
+    found, asked = await _relevant(wanted), wanted.recency
+    if asked is None:
+        return found
+    hits = shares(found.hits) if found.mode == "keyword" else found.hits
+    weighed = weigh_recency(hits, now=now_us(), half_life=asked.half_life, weight=asked.weight)
+    return replace(found, hits=weighed)
+
+
+async def _relevant(wanted: Search) -> Found:
+    """Hits by the score of their mode."""
     if wanted.mode == "keyword":
         return _alone(await _by_keyword(wanted, wanted.depth), "keyword")
     if wanted.mode == "semantic":

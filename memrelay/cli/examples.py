@@ -27,6 +27,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "search": (
         'memrelay search "where does Ana like to sit?" --user ana',
         'memrelay search "peanuts" --mode keyword --filter \'{"tags": "food"}\' --json',
+        'memrelay search "where does Ana live?" --user ana --recency 30',
     ),
     "get": ("memrelay get note-7", "memrelay get note-7 --json"),
     "edit": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Annotated, Any, Literal
 
@@ -22,9 +23,10 @@ from memrelay.cli.options import (
     json_object,
 )
 from memrelay.cli.output import plain, show_json, show_rows
-from memrelay.client import Accepted, NewMemory, StoredMemory
+from memrelay.client import Accepted, NewMemory, Recency, StoredMemory
 
 WAIT = 30.0
+DAY = 86_400
 
 Wait = Annotated[
     bool, typer.Option("--wait", help=f"Return once it is stored, or after {WAIT:g} s.")
@@ -72,6 +74,14 @@ def search(
     source: Source = "default",
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, max=200)] = 10,
     mode: Annotated[Literal["semantic", "keyword", "hybrid"] | None, typer.Option("--mode")] = None,
+    recency: Annotated[
+        float | None,
+        typer.Option(
+            "--recency",
+            metavar="DAYS",
+            help="Newer ones first among those alike: age counts half after so many days.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
 ) -> int:
@@ -85,6 +95,7 @@ def search(
             source=source,
             top_k=top_k,
             mode=mode,
+            recency=None if recency is None else _recency(recency),
         )
     if as_json:
         show_json(answer)
@@ -174,6 +185,12 @@ def show_accepted(accepted: Accepted, wait: bool, as_json: bool) -> int:
         rows = [(m.id, accepted.job.status, accepted.job.id) for m in accepted.memories]
         show_rows(("id", "status", "job"), rows)
     return verdict(accepted.job) if wait else exits.OK
+
+
+def _recency(days: float) -> Recency:
+    if not 0 < days < math.inf:
+        raise typer.BadParameter("a number of days above 0", param_hint="--recency")
+    return {"half_life": days * DAY}
 
 
 def _show_memory(memory: StoredMemory) -> None:

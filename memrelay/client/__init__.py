@@ -45,7 +45,7 @@ from memrelay.client.blocking import ApiKeys, Memrelay, Source
 from memrelay.client.client import AsyncMemrelay
 from memrelay.client.http import DEFAULT_URL
 from memrelay.client.importing import Imported, Refusal, key_of_file
-from memrelay.client.requests import Changes, NewMemory, WhichDead, WhichJobs
+from memrelay.client.requests import Changes, NewMemory, Recency, WhichDead, WhichJobs
 from memrelay.client.source import AsyncSource, NewValue
 
 __all__ = [
@@ -83,6 +83,7 @@ __all__ = [
     "Purge",
     "Purged",
     "Readiness",
+    "Recency",
     "Refusal",
     "Replayed",
     "Resumed",

@@ -121,7 +121,7 @@ class StoredMemory(Answer):
 
 
 class Hit(StoredMemory):
-    """One answer of a search, with its score in the mode that served."""
+    """One answer of a search, with its score in the mode that served, weighed by age if that was asked."""
 
     score: float
     vector: tuple[float, ...] | None = None

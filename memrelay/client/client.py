@@ -38,7 +38,7 @@ from memrelay.client.apikeys import AsyncApiKeys
 from memrelay.client.following import follow
 from memrelay.client.http import Http, given, segment
 from memrelay.client.importing import Imported, import_lines, key_of_file, parts_of
-from memrelay.client.requests import Changes, NewMemory, WhichDead, WhichJobs, plain
+from memrelay.client.requests import Changes, NewMemory, Recency, WhichDead, WhichJobs, plain
 from memrelay.client.source import AsyncSource
 from memrelay.jobs import JobStatus
 from memrelay.types import Lane
@@ -287,6 +287,7 @@ class AsyncMemrelay:
         mode: Literal["semantic", "keyword", "hybrid"] | None = None,
         vector_weight: float | None = None,
         min_score: float | None = None,
+        recency: Recency | None = None,
         include: Sequence[Literal["text", "metadata", "vector"]] | None = None,
         drivers: Sequence[str] | None = None,
         after_job: str | None = None,
@@ -295,8 +296,9 @@ class AsyncMemrelay:
         """The best memories for ``query`` (or ``vector``) of which everything given holds.
 
         With ``mode="hybrid"`` both may be given, as a source needs it whose callers bring vectors;
-        ``vector_weight`` (0 to 1) is what vectors count in it. ``after_job`` waits until that job is
-        stored: read your writes. ``timeout`` is for the search itself, in seconds.
+        ``vector_weight`` (0 to 1) is what vectors count in it. ``recency`` puts newer ones before older
+        ones that are as relevant. ``after_job`` waits until that job is stored: read your writes.
+        ``timeout`` is for the search itself, in seconds.
         """
         body = given(
             query=query,
@@ -311,6 +313,7 @@ class AsyncMemrelay:
             mode=mode,
             vector_weight=vector_weight,
             min_score=min_score,
+            recency=recency,
             include=include,
             drivers=drivers,
             after_job=after_job,

@@ -21,6 +21,14 @@ class NewMemory(TypedDict, total=False):
     vector: Sequence[float]
 
 
+class Recency(TypedDict, total=False):
+    """What age counts in a search: ``weight`` for what is new (0 to 1; 0.2 if left out), half of that after
+    ``half_life`` seconds."""
+
+    half_life: Required[float]
+    weight: float
+
+
 class WhichDead(TypedDict, total=False):
     """Which dead letters: everything given must hold, or ``all`` alone."""
 

@@ -10,15 +10,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from memrelay import Memrelay as Client
 from memrelay import exits
 from memrelay.cli.resume import Bookmark, Mark
-from memrelay.client import key_of_file
+from memrelay.client import NewMemory, key_of_file
 from memrelay.embedded.ports import free_port, is_free
 from tests.cli import COMMAND, START_SECONDS, STOP_SECONDS, environment_in, processes_in, up_in
 from tests.rig import wait_until
@@ -75,6 +77,21 @@ def test_a_memory_is_added_found_and_removed(memrelay: Memrelay, user: str) -> N
     assert memrelay("rm", id, "--wait").returncode == exits.OK
     gone = memrelay("get", id)
     assert (gone.returncode, gone.stderr) == (exits.FAILED, "memrelay: There is no such memory.\n")
+
+
+def test_a_search_may_put_newer_memories_first(
+    memrelay: Memrelay, service: Service, user: str
+) -> None:
+    with Client(service.url) as client:
+        for n, year in enumerate((2020, 2026)):
+            created = datetime(year, 1, 1, tzinfo=UTC)
+            memory: NewMemory = {"text": "Ana moves.", "user_id": user, "created_at": created}
+            client.add({**memory, "id": f"{user}-{n}"}, wait=30)
+    found = _json(memrelay("search", "Ana", "--user", user, "--recency", "365", "--json"))
+    assert [hit["id"] for hit in found["hits"]] == [f"{user}-1", f"{user}-0"]
+    refused = memrelay("search", "Ana", "--recency", "nan")
+    assert refused.returncode == exits.USAGE
+    assert "--recency: a number of days above 0" in refused.stderr
 
 
 def test_text_may_come_from_stdin(memrelay: Memrelay, user: str) -> None:

@@ -53,6 +53,16 @@ def test_a_search_may_wait_for_a_job(client: Memrelay, user: str) -> None:
     assert [hit.text for hit in answer.hits] == ["Ana plays the cello."]
 
 
+def test_a_search_may_weigh_what_is_new(client: Memrelay, user: str) -> None:
+    texts: list[NewMemory] = [
+        {"id": f"{user}-{n}", "text": "Ana moves.", "user_id": user, "created_at": created}
+        for n, created in enumerate(("2020-01-01T00:00:00Z", "2026-01-01T00:00:00Z"))
+    ]
+    client.add(texts, wait=30)
+    answer = client.search("Ana", user_id=user, recency={"half_life": 3e7, "weight": 0.5})
+    assert [hit.id for hit in answer.hits] == [f"{user}-1", f"{user}-0"]
+
+
 @pytest.mark.parametrize("id", ["plain", "a/b?c#d %20", "..", "ünïcode", "import"])
 def test_every_id_can_be_read_and_deleted(client: Memrelay, user: str, id: str) -> None:
     id = f"{user}/{id}" if id != ".." else id

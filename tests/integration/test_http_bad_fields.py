@@ -214,6 +214,7 @@ def test_wrong_selection_is_refused_wherever_it_stands(
         ("offset", (None, -1, 191, 200, 1.5, "0", False, INFINITE, HUGE)),
         ("mode", (7, True, "", C, "Semantic", LONE, ["semantic"])),
         ("min_score", (0.5, -1.1, 1.1, "0.5", True, INFINITE, [1])),
+        ("recency", (7, True, C, [C], {}, {"half_life": 0, "unit": C}, {"weight": 0.5}, {LONE: 1})),
         ("include", (None, 7, "text", {}, [C], [7], ["score"], [LONE])),
         ("drivers", (7, "redis", {}, [], [C], [7], [LONE], ["redis", "weaviate"], ["sqlite"] * 17)),
         ("after_job", (7, True, "", LONE, f"job_i{LONE}", NUL, C + "x" * 300, [C])),
@@ -226,6 +227,23 @@ def test_wrong_field_of_a_search_is_refused(
 ) -> None:
     answer = post(http, "/v1/search", {"query": C, field: value})
     check(refused(answer, 422), answer, f"/{field}")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    cases(
+        ("half_life", (None, 0, -1, "7d", True, [C], INFINITE, raw("1" + "0" * 400))),
+        ("weight", (None, -0.1, 2, "0.5", False, INFINITE)),
+        ("half-life", (7,)),
+    ),
+)
+def test_wrong_field_of_a_recency_is_named(
+    http: httpx.Client, refused: Refused, field: str, value: Any
+) -> None:
+    body = {"query": C, "recency": {"half_life": 60, field: value}}
+    answer = post(http, "/v1/search", body)
+    refused(answer, 422, f"/recency/{field}")
+    assert C not in answer.text
 
 
 @pytest.mark.parametrize(

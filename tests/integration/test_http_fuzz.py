@@ -51,6 +51,9 @@ SEARCHES = st.fixed_dictionaries(
         "top_k": st.integers(0, 201),
         "offset": st.integers(-1, 201),
         "min_score": st.floats(),
+        "recency": st.fixed_dictionaries(
+            {"half_life": st.floats(0, exclude_min=True)}, optional={"weight": st.floats(0, 1)}
+        ),
         "include": st.lists(st.sampled_from(("text", "metadata", "vector"))),
         "after_job": TEXT,
         "timeout": st.floats(0.1, 2),

@@ -103,8 +103,9 @@ class Client:
         for driver in DRIVERS:
             for mode in MODES[driver]:
                 assert self.found(driver, mode) == wanted, (driver, mode)
-        answer = self.post("search", query="harbour", user_id=self.user, top_k=50)
-        assert sorted(hit["id"].rpartition("-")[2] for hit in answer["hits"]) == wanted
+        for more in ({}, {"recency": {"half_life": 60}}):
+            answer = self.post("search", query="harbour", user_id=self.user, top_k=50, **more)
+            assert sorted(hit["id"].rpartition("-")[2] for hit in answer["hits"]) == wanted
         assert self.count() == len(numbers)
         listed = self.post("memories/list", user_id=self.user)["memories"]
         assert sorted(memory["id"].rpartition("-")[2] for memory in listed) == wanted
