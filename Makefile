@@ -31,7 +31,7 @@ run: venv
 	$(BIN)/memrelay up --sample examples/conversation.ndjson
 
 test: venv
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: venv
 	$(BIN)/ruff format --check .

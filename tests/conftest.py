@@ -8,6 +8,7 @@ test with its reason, and fails it where ``CI`` is set.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -21,6 +22,7 @@ from deploy.native.redis import RedisServer
 from deploy.native.server import ServerError
 from deploy.native.toxiproxy import ToxiproxyServer
 from deploy.native.weaviate import WeaviateServer
+from memrelay.embedded import ports
 from memrelay.embedded.ports import free_port, free_ports
 from tests.servers import (
     AUTOMEMS,
@@ -41,6 +43,17 @@ def _entered[S](stack: ExitStack, server: AbstractContextManager[S]) -> S:
         return stack.enter_context(server)
     except ServerError as error:
         cannot_be_had(str(error))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What runs beside one another takes its ports from a range of its own each."""
+    worker, workers = (
+        os.environ.get("PYTEST_XDIST_WORKER"),
+        os.environ.get("PYTEST_XDIST_WORKER_COUNT"),
+    )
+    if worker is not None and workers is not None:
+        every, first = int(workers), int(worker.removeprefix("gw"))
+        ports.CANDIDATES = ports.CANDIDATES[first::every]
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -7,7 +7,7 @@ import socket
 
 # Below the range that outgoing connections take (32768 and up on Linux, 49152 elsewhere): a client
 # that keeps trying to reach a stopped server could else be given that server's port as its own.
-_CANDIDATES = range(20_000, 32_000)
+CANDIDATES = range(20_000, 32_000)
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
@@ -24,7 +24,7 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 def free_ports(count: int) -> list[int]:
     """As many distinct ports that are free now, in random order; OSError when there are not."""
     found: list[int] = []
-    for port in random.sample(_CANDIDATES, len(_CANDIDATES)):
+    for port in random.sample(CANDIDATES, len(CANDIDATES)):
         if len(found) == count:
             break
         if is_free(port):

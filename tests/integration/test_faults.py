@@ -231,8 +231,11 @@ def test_a_primary_that_is_down_is_replaced_in_searches_and_converges(rig: Rig) 
     wait_until("the replica to have it", lambda: bool(hits(rig, "written while")), 10)
     found = search(rig, "written while the primary is down").json()
     assert (found["served_by"], found["fallback"]) == (["replica"], True)
-    job = httpx.get(f"{rig.service.url}/v1/jobs/{accepted['job']['id']}").json()
-    assert (job["status"], job["counts"]["replica"]["stored"]) == ("processing", 1)
+    url = f"{rig.service.url}/v1/jobs/{accepted['job']['id']}"
+    wait_until(
+        "the job to say so", lambda: httpx.get(url).json()["counts"]["replica"]["stored"] == 1, 10
+    )
+    assert httpx.get(url).json()["status"] == "processing"
     rig.revive("redis")
     rig.wait_drained(STORE_BACK_SECONDS)
     rig.assert_sound()
