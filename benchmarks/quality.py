@@ -1,6 +1,7 @@
 """What is found: ``python -m benchmarks.quality [--quick]`` prints one JSON.
 
-Recall of each driver against exact cosines over real texts, and the two halves of a hybrid search against
+Recall of each driver against exact cosines over real texts, that of indexes which may miss something, over
+more of them (``approximate.py``), and the two halves of a hybrid search against
 both together on a labelled set: the question is one half of a text, the memory that it asks for the other.
 """
 
@@ -97,6 +98,7 @@ async def _recalls(drivers: dict[str, Driver], texts: Sequence[str]) -> dict[str
     asked = Random(2).sample(range(len(texts)), QUERIES)
     found = {}
     for kind, driver in drivers.items():
+        await driver.open()
         await fill(driver, scope, memories, vectors)
         found[kind] = {
             name: await recall(
@@ -132,6 +134,7 @@ async def _labelled(
     for kind, driver in drivers.items():
         if not driver.capabilities.keyword:
             continue
+        await driver.open()
         await fill(driver, scope, memories, vectors)
         ranks: dict[str, list[int]] = {"semantic": [], "keyword": [], "hybrid": []}
         for number, vector in zip(able, asked, strict=True):
