@@ -1,6 +1,7 @@
 """What is found: ``python -m benchmarks.quality [--quick]`` prints one JSON.
 
-Recall of each driver against exact cosines over real texts, and the two halves of a hybrid search against
+Recall of each driver against exact cosines over real texts, that of indexes which may miss something, over
+more of them (``approximate.py``), and the two halves of a hybrid search against
 both together on a labelled set: the question is one half of a text, the memory that it asks for the other.
 """
 
@@ -16,23 +17,20 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
-
-from backends.registry import create_driver, create_embedder
-from benchmarks.ingest import BATCH, MODEL
+from backends.registry import create_driver
+from benchmarks import approximate
+from benchmarks.recall import NOW, TOP, embedded, exact, fill, recall
 from benchmarks.stack import Stack
 from memrelay.driver import Driver, Query
-from memrelay.filters import And, Compare, Filter, matches
+from memrelay.filters import And, Compare, Filter
 from memrelay.fusion import fuse
-from memrelay.types import Hit, Memory, Scope, Upsert
+from memrelay.types import Hit, Memory, Scope
 from tests.acceptance.test_real_texts import fortunes
 
-TOP = 10
 CANDIDATES = 50
 """Of each half of a hybrid search, as the API takes them."""
 USERS = 50
 QUERIES = 100
-NOW = 1
 KINDS = ("redis", "weaviate", "pgvector", "sqlite")
 RARE = 100
 """One memory of so many has the rare tag."""
@@ -45,12 +43,14 @@ def measure(stack: Stack, *, quick: bool) -> dict[str, Any]:
         for server in (stack.redis, stack.weaviate, stack.postgres):
             running.enter_context(server)
         drivers = {kind: _driver(stack, kind) for kind in KINDS}
-        recall = asyncio.run(_recalls(drivers, texts[:3_000] if quick else _halved(texts)))
+        recalls = asyncio.run(_recalls(drivers, texts[:3_000] if quick else _halved(texts)))
         drivers = {kind: _driver(stack, kind) for kind in KINDS}
         labelled = asyncio.run(_labelled(drivers, texts[:3_000], 150 if quick else 600))
+        indexes = approximate.measure(stack, texts, quick=quick)
     return {
-        "recall": recall,
-        "least_recall": min(value for of in recall.values() for value in of.values()),
+        "recall": recalls,
+        "least_recall": min(value for of in recalls.values() for value in of.values()),
+        "approximate": indexes,
         "labelled": labelled,
         "hybrid_over_best_part": min(
             round(of["hybrid"]["mrr"] / max(of["semantic"]["mrr"], of["keyword"]["mrr"]), 3)
@@ -91,40 +91,19 @@ def _memory(number: int, text: str) -> Memory:
     )
 
 
-async def _filled(driver: Driver, scope: Scope, memories: Sequence[Memory], vectors: Any) -> None:
-    await driver.open()
-    await driver.ensure(scope)
-    for start in range(0, len(memories), BATCH):
-        part = memories[start : start + BATCH]
-        ops = [Upsert(memory, vectors[start + at].tobytes()) for at, memory in enumerate(part)]
-        outcomes = await driver.apply(scope, ops)
-        assert all(outcome.status == "applied" for outcome in outcomes.values()), outcomes
-
-
-async def _embedded(texts: Sequence[str]) -> tuple[Any, Any]:
-    """The space, and a row for each text."""
-    embedder = create_embedder(MODEL, {})
-    await embedder.open()
-    raw = [
-        vector
-        for start in range(0, len(texts), BATCH)
-        for vector in await embedder.embed(texts[start : start + BATCH])
-    ]
-    await embedder.close()
-    return embedder.space, np.frombuffer(b"".join(raw), "<f4").reshape(len(texts), -1)
-
-
 async def _recalls(drivers: dict[str, Driver], texts: Sequence[str]) -> dict[str, dict[str, float]]:
     memories = [_memory(number, text) for number, text in enumerate(texts)]
-    space, vectors = await _embedded(texts)
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    space, vectors = await embedded(texts)
     scope = Scope(namespace="recall", source="default", space=space)
     asked = Random(2).sample(range(len(texts)), QUERIES)
     found = {}
     for kind, driver in drivers.items():
-        await _filled(driver, scope, memories, vectors)
+        await driver.open()
+        await fill(driver, scope, memories, vectors)
         found[kind] = {
-            name: await _recall(driver, scope, _exact(memories, unit, chosen, asked), chosen)
+            name: await recall(
+                driver, scope, exact(memories, vectors, chosen, vectors[asked]), chosen
+            )
             for name, chosen in _filters(driver).items()
         }
         await driver.close()
@@ -141,31 +120,6 @@ def _filters(driver: Driver) -> dict[str, Filter | None]:
     return chosen
 
 
-def _exact(
-    memories: Sequence[Memory], unit: Any, chosen: Filter | None, asked: Sequence[int]
-) -> list[tuple[bytes, Any]]:
-    """Each question's vector, and its cosine with every memory; -2 for what does not pass."""
-    passing = np.array([matches(chosen, memory) for memory in memories])
-    return [
-        (unit[number].tobytes(), np.where(passing, unit @ unit[number], -2.0)) for number in asked
-    ]
-
-
-async def _recall(
-    driver: Driver, scope: Scope, exact: Sequence[tuple[bytes, Any]], chosen: Filter | None
-) -> float:
-    """The mean part of the true nearest that is found; what is as near as the last of them counts."""
-    parts = []
-    for vector, cosines in exact:
-        most = min(TOP, int((cosines > -2).sum()))
-        bar = np.sort(cosines)[-most] - 1e-5
-        query = Query(mode="semantic", top_k=TOP, now=NOW, vector=vector, filter=chosen)
-        hits = await driver.search(scope, query)
-        near = sum(cosines[int(hit.memory.id[1:])] >= bar for hit in hits)
-        parts.append(min(near, most) / most)
-    return round(float(np.mean(parts)), 4)
-
-
 async def _labelled(
     drivers: dict[str, Driver], texts: Sequence[str], questions: int
 ) -> dict[str, dict[str, dict[str, float]]]:
@@ -173,14 +127,15 @@ async def _labelled(
     parts = [_cut(text) for text in texts]
     able = [number for number, (question, _) in enumerate(parts) if question][:questions]
     memories = [_memory(number, rest) for number, (_, rest) in enumerate(parts)]
-    space, vectors = await _embedded([memory.text for memory in memories])
-    _, asked = await _embedded([parts[number][0] for number in able])
+    space, vectors = await embedded([memory.text for memory in memories])
+    _, asked = await embedded([parts[number][0] for number in able])
     scope = Scope(namespace="labelled", source="default", space=space)
     found = {}
     for kind, driver in drivers.items():
         if not driver.capabilities.keyword:
             continue
-        await _filled(driver, scope, memories, vectors)
+        await driver.open()
+        await fill(driver, scope, memories, vectors)
         ranks: dict[str, list[int]] = {"semantic": [], "keyword": [], "hybrid": []}
         for number, vector in zip(able, asked, strict=True):
             halves = [

@@ -134,8 +134,12 @@ class Search:
 
 
 async def _near(table: Table, query: Query) -> list[Hit] | None:
-    """By the index; None if that left a doubt whether there are more."""
-    limit = _first_limit(query)
+    """By the index; None if that left a doubt whether there are more.
+
+    It is asked for more than ``top_k``, without a filter too: it has the memories of all scopes of a space,
+    and the first of this one that it comes upon are not always the nearest.
+    """
+    limit = _more(query.top_k)
     settings = {
         "hnsw.iterative_scan": "relaxed_order",
         "hnsw.ef_search": str(min(MOST_CANDIDATES, max(LEAST_CANDIDATES, 2 * limit))),
@@ -173,7 +177,11 @@ async def _with_vectors(table: Table, hits: list[Hit]) -> list[Hit]:
 
 def _first_limit(query: Query) -> int:
     """Some more than asked for, since not all that the condition leaves may pass."""
-    return query.top_k if query.filter is None else 4 * query.top_k + 100
+    return query.top_k if query.filter is None else _more(query.top_k)
+
+
+def _more(count: int) -> int:
+    return 4 * count + 100
 
 
 def _exact(query: Query) -> Ranking:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -21,10 +22,13 @@ from memrelay.types import Delete, Hit, Op, Scope, Space, Upsert, vector_to_byte
 
 COUNT, DIMENSIONS, TOP_K = 3000, 32, 10
 SCOPE = Scope(namespace="tests", source="default", space=Space("tests/index", DIMENSIONS))
+BESIDE = Scope(namespace="beside", source="default", space=SCOPE.space)
 WIDE = Scope(namespace="tests", source="default", space=Space("tests/index", 2100))
 
 ASK_INDEX = "?options=-c%20enable_sort%3Doff%20-c%20jit%3Doff"
 """In so small a table the planner would rather sort: not so."""
+ENDS_EARLY = "%20-c%20hnsw.max_scan_tuples%3D1"
+"""A scan goes no further than the candidates that it keeps in sight, as in a large table it does in time."""
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +157,7 @@ async def test_an_index_is_built_for_a_large_scope_and_misses_little(
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivfflat"])
-async def test_with_an_index_answers_are_complete_within_the_filter(
+async def test_with_an_index_answers_are_complete_within_filter_and_min_score(
     postgres_url: str, opened: Open, kind: str
 ) -> None:
     exact = await opened(index="none")
@@ -171,10 +175,58 @@ async def test_with_an_index_answers_are_complete_within_the_filter(
         assert all("half" in hit.memory.tags for hit in half)
         everything = await _search(driver, SCOPE, query, top_k=COUNT)
         assert everything == await _search(exact, SCOPE, query, top_k=COUNT)
-        least = everything[20].score
-        assert all(
-            hit.score >= least for hit in await _search(driver, SCOPE, query, min_score=least)
-        )
+        await _assert_parted_by_min_score(driver, query, await _search(driver, SCOPE, query), TOP_K)
+    assert everything[-1].score < 0
+    await _assert_parted_by_min_score(driver, query, everything, COUNT)
+
+
+async def _assert_parted_by_min_score(
+    driver: PgvectorDriver, query: bytes, hits: Sequence[Hit], top_k: int
+) -> None:
+    """``hits`` are those without it."""
+    for cut in (0, len(hits) // 2, len(hits) - 1):
+        least = hits[cut].score
+        above = math.nextafter(least, 2)
+        asked = {"top_k": top_k, "min_score": least}
+        assert await _search(driver, SCOPE, query, **asked) == hits[: cut + 1]
+        assert await _search(driver, SCOPE, query, **asked | {"min_score": above}) == hits[:cut]
+
+
+async def test_a_scan_of_the_index_that_ended_early_is_not_taken_for_complete(
+    postgres_url: str, opened: Open
+) -> None:
+    """Few are rare, or in the namespace beside, and these lie far from the question and wide apart."""
+    exact = await opened(index="none")
+    crowd = [
+        Upsert(memory(f"m{n:04d}", version=n + 1), vector)
+        for n, vector in enumerate(_alike(1.4, 2400, seed=1))
+    ]
+    apart = [
+        Upsert(memory(f"r{n:04d}", version=n + 1, tags=("rare",)), vector)
+        for n, vector in enumerate(_alike(0, 200, seed=2))
+    ]
+    for start in range(0, 2400, 480):
+        await exact.apply(SCOPE, [*crowd[start : start + 480], *apart[start // 24 :][:20]])
+    await exact.apply(BESIDE, apart)
+    url = postgres_url + ASK_INDEX + ENDS_EARLY
+    queries = _alike(1.4, 20, seed=3)
+    await _search(await opened(exact_rows=100), SCOPE, queries[0])
+    index = await _built(postgres_url, opened, SCOPE, "hnsw")
+    driver = await opened(exact_rows=100, url=url)
+    rare = {"tags": {"$contains": "rare"}}
+    for query in queries:
+        assert await _search(driver, SCOPE, query, rare) == await _search(exact, SCOPE, query, rare)
+        assert await _search(driver, BESIDE, query) == await _search(exact, BESIDE, query)
+    await driver.close()
+    assert await _scans(postgres_url, index) >= 2 * len(queries)
+
+
+def _alike(bias: float, count: int, seed: int) -> list[bytes]:
+    """Directions, the more alike the larger ``bias`` is; without any they lie in no direction."""
+    rng = random.Random(seed)
+    return [
+        vector_to_bytes(bias + rng.gauss(0, 1) for _ in range(DIMENSIONS)) for _ in range(count)
+    ]
 
 
 async def test_halves_are_indexed_where_whole_vectors_cannot_be(

@@ -19,7 +19,6 @@ from backends.redis.client import Client
 from backends.redis.driver import RedisDriver
 from backends.redis.keys import keys_of, user_partition
 from backends.redis.records import STAMP, necessary
-from backends.redis.search import GRAPH_FROM
 from backends.redis.settings import Settings
 from backends.redis.write import Writer
 from backends.redis_errors import CLASSES, translate
@@ -36,7 +35,7 @@ from memrelay.errors import (
 )
 from memrelay.filters import Compare, Operator, matches, normalized, parse_filter
 from memrelay.testing.samples import NOW, SPACE, memory, upsert, upserts, vector
-from memrelay.types import Delete, Memory, Op, Scope, Space, Upsert, memory_to_json, vector_to_bytes
+from memrelay.types import Delete, Op, Scope, Upsert, memory_to_json, vector_to_bytes
 from tests.redis_store import Interrupted, crash
 
 USERS = ("ann", "bob", "cat")
@@ -360,31 +359,6 @@ async def test_purge_leaves_nothing_of_a_scope(
     await driver.purge(scope)
     left = [key async for key in server.scan_iter(f"*{settings['prefix']}*")]
     assert left == [f"{settings['prefix']}:layout".encode()]
-
-
-async def test_a_large_partition_without_users_is_searched_by_its_graph_and_filtered_exactly(
-    settings: dict[str, Any],
-) -> None:
-    settings |= {"partitions": 1, "prefix": settings["prefix"] + "-large"}
-    scope = Scope(namespace="large", source="s", space=Space("small", 4), fields={"n": "number"})
-    driver = create("redis", settings)
-    await driver.open()
-    for start in range(0, GRAPH_FROM + 500, 500):
-        numbers = range(start, start + 500)
-        await driver.apply(scope, [_plain(number) for number in numbers])
-    for number in (7, GRAPH_FROM):
-        query = Query(mode="semantic", vector=_plain(number).vector, top_k=1, now=NOW)
-        assert [hit.memory.id for hit in await driver.search(scope, query)] == [f"m{number}"]
-    few = parse_filter({"metadata.n": {"$gte": GRAPH_FROM + 495}}, scope.fields)
-    query = Query(mode="semantic", vector=_plain(0).vector, top_k=10, now=NOW, filter=few)
-    assert len(await driver.search(scope, query)) == 5
-    await driver.purge(scope)
-    await driver.close()
-
-
-def _plain(number: int) -> Upsert:
-    plain = Memory(id=f"m{number}", text="t", metadata={"n": number}, created_at=1, version=1)
-    return Upsert(plain, vector(number, 4))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -20,7 +22,7 @@ from memrelay.testing.conformance.harness import (
     semantic,
 )
 from memrelay.testing.samples import NOW, cosine, upsert, upserts, vector, vector_at
-from memrelay.types import Delete, Op, Scope, Upsert
+from memrelay.types import Delete, Hit, Op, Scope, Upsert
 
 
 class SearchConformance(Conformance):
@@ -77,11 +79,28 @@ class SearchConformance(Conformance):
 
     async def test_min_score_is_inclusive(self, driver: Driver, scope: Scope) -> None:
         await apply_all(driver, scope, _ladder(50, ("ann", "bob")))
-        hits = await semantic(driver, scope)
-        for cut in (0, 7, 30, 49):
-            kept = await semantic(driver, scope, min_score=hits[cut].score)
-            assert [hit.memory.id for hit in kept] == [hit.memory.id for hit in hits[: cut + 1]]
-        assert await semantic(driver, scope, min_score=hits[0].score + 1e-3) == []
+        for raw in (None, {"tags": "odd"}):
+            hits = await semantic(driver, scope, raw)
+            assert hits[0].score > 0 > hits[-1].score
+            for cut in (0, 7, len(hits) - 1):
+                least = hits[cut].score
+                kept = await semantic(driver, scope, raw, min_score=least)
+                assert _ids(kept) == _ids(hits[: cut + 1])
+                above = math.nextafter(least, math.inf)
+                assert _ids(await semantic(driver, scope, raw, min_score=above)) == _ids(hits[:cut])
+
+    async def test_min_score_leaves_exactly_what_reaches_it(
+        self, driver: Driver, scope: Scope
+    ) -> None:
+        tied = [upsert(f"t{n:02d}", vector=vector_at(AXIS, 0.5, "tied")) for n in range(30)]
+        ends = [upsert(f"end{sign}", vector=vector_at(AXIS, sign, sign)) for sign in (1, -1)]
+        model = await apply_all(driver, scope, [*_ladder(60, ("ann", None)), *tied, *ends])
+        expected = model.nearest(AXIS)
+        for least in (0.9, 0.495, 0, -0.6, -1):
+            reach = [pair for pair in expected if pair[1] >= least]
+            assert_ranking(await semantic(driver, scope, min_score=least), reach)
+            first = await semantic(driver, scope, min_score=least, top_k=5)
+            assert_ranking(first, reach[:5])
 
     async def test_vectors_come_when_they_are_asked_for(self, driver: Driver, scope: Scope) -> None:
         ops = {op.id: op for op in upserts(20, users=("ann", "bob"))}
@@ -159,6 +178,10 @@ class SearchConformance(Conformance):
         hits = await semantic(driver, scope)
         scores = [score for _, score in model.nearest(AXIS)]
         assert [hit.score for hit in hits] == pytest.approx(scores, abs=1e-3)
+
+
+def _ids(hits: Sequence[Hit]) -> list[str]:
+    return [hit.memory.id for hit in hits]
 
 
 def _ladder(count: int, users: list[str] | tuple[str | None, ...]) -> list[Upsert]:
