@@ -97,7 +97,7 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> R
 def fragment(template: str, **values: Any) -> Markup:
     """A part of a page, as a page includes it and as it is sent again when it has changed."""
     text = _templates.get_template(template).render(**values)
-    return Markup(text)  # nosec B704 - the template escapes what it is given
+    return Markup(text)  # nosec B704 # the template escapes what it is given
 
 
 def see_other(path: str) -> Response:

@@ -18,5 +18,5 @@ def create(name: str, settings: Mapping[str, Any]) -> AutomemDriver:
 
     ``url`` and ``token`` are those of AutoMem's own variables where they are not given.
     """
-    around = {key: os.environ[name] for key, name in VARIABLES.items() if os.environ.get(name)}
+    around = {key: os.environ[name] for key, name in VARIABLES if os.environ.get(name)}
     return AutomemDriver(name, parse_options(Settings, f"drivers.{name}", {**around, **settings}))

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from backends.automem.errors import garbled, not_open, refusal, translated
+from backends.automem.errors import garbled, not_open, oversized, refusal, translated
 from backends.automem.settings import Settings
 from memrelay.client.http import LOOPBACK
 
@@ -98,10 +98,24 @@ class Connection:
         async with self._turns:
             with translated(self._what):
                 async with asyncio.timeout(self.settings.timeout):
-                    answer = await self._client.request(method, path, params=params, json=body)
+                    request = self._client.build_request(method, path, params=params, json=body)
+                    answer = await self._read(await self._client.send(request, stream=True))
         if answer.is_success or (missing and answer.status_code == httpx.codes.NOT_FOUND):
             return answer
         raise refusal(self._what, answer, self.settings.token)
+
+    async def _read(self, answer: httpx.Response) -> httpx.Response:
+        """With its body, which is not inflated: of compressed bytes nobody knows how many they are."""
+        body = bytearray()
+        try:
+            async for chunk in answer.aiter_raw():
+                body += chunk
+                if len(body) > self.settings.max_answer:
+                    raise oversized(self._what, self.settings.max_answer)
+        finally:
+            await answer.aclose()
+        headers = {"retry-after": answer.headers.get("retry-after", "")}
+        return httpx.Response(answer.status_code, headers=headers, content=bytes(body))
 
     def _json(self, answer: httpx.Response) -> Json:
         try:
@@ -112,9 +126,10 @@ class Connection:
     def _make_client(self) -> httpx.AsyncClient:
         """Without redirects, which could carry the token elsewhere; ``_asked`` keeps the time."""
         settings = self.settings
-        return httpx.AsyncClient(  # nosec B113 - see above
+        return httpx.AsyncClient(  # nosec B113 # see above
             base_url=settings.url,
-            headers={"Authorization": f"Bearer {settings.token}"} if settings.token else {},
+            headers={"Accept-Encoding": "identity"}
+            | ({"Authorization": f"Bearer {settings.token}"} if settings.token else {}),
             timeout=None,
             limits=httpx.Limits(max_connections=settings.connections),
             trust_env=httpx.URL(settings.url).host not in LOOPBACK,  # no proxy reaches our loopback

@@ -114,6 +114,12 @@ def garbled(what: str) -> Transient:
     return Transient(f"{what}: the answer is not one of AutoMem's", code=_PROTOCOL[1])
 
 
+def oversized(what: str, most: int) -> Transient:
+    """For an answer of which we read no more."""
+    message = f"{what}: the answer is larger than max_answer ({most:,} bytes)"
+    return Transient(message, code=_PROTOCOL[1])
+
+
 def _said(answer: httpx.Response, secret: str | None) -> str:
     """`` : `` and AutoMem's message; nothing if it is not AutoMem that speaks."""
     try:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from memrelay.options import Options, checked_url
 
 EXAMPLE = "http://127.0.0.1:8001"
-VARIABLES = {"url": "AUTOMEM_ENDPOINT", "token": "AUTOMEM_API_TOKEN"}  # nosec B105 - a name
+VARIABLES = (("url", "AUTOMEM_ENDPOINT"), ("token", "AUTOMEM_API_TOKEN"))
 """What AutoMem's own clients read."""
 
 
@@ -40,3 +40,5 @@ class Settings(Options):
     """Memories in one write; AutoMem takes 500 at most, and embeds them before it answers."""
     content_limit: int = Field(default=2000, ge=1)
     """Characters of ``content``: MEMORY_CONTENT_HARD_LIMIT of the service. Nothing of ours is lost by it."""
+    max_answer: int = Field(default=128 << 20, ge=1 << 20)
+    """Bytes of one answer that are read; a page of the largest memories takes half of the default."""

@@ -15,7 +15,8 @@ from memrelay.errors import ApiError, Unavailable
 from memrelay.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 - asked for, not bound
+_ANY = "0.0.0.0"  # nosec B104 # asked for, not bound
+EVERYWHERE = {_ANY: "127.0.0.1", "::": "::1"}
 LEAST_BYTES = 512 * 2**20
 PREFIX = "MEMRELAY_"
 NO_SETTINGS = {

@@ -14,10 +14,11 @@ import litellm
 import numpy as np
 from pydantic import Field, SecretStr
 
+from backends.embedding.answers import allowed, room_for
 from backends.embedding.check import check_vectors
+from backends.embedding.clients import guard_clients
 from backends.embedding.errors import GARBLED, TIMED_OUT, TRANSLATED, translate
 from backends.embedding.limiter import Limiter
-from backends.embedding.redirects import follow_none
 from backends.embedding.tokens import clip, estimate_tokens, split
 from memrelay.errors import ConfigError, Transient
 from memrelay.options import Options, parse_options
@@ -29,7 +30,7 @@ _SHORTEST_SECRET = 8  # characters; what is shorter may be a word of any message
 
 litellm.suppress_debug_info = True
 litellm.telemetry = False
-follow_none()
+guard_clients()
 # LiteLLM passes vectors in base64 through a model that is typed list[float], and hears about it.
 warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
 
@@ -127,14 +128,17 @@ class RemoteEmbedder:
 
     async def _request(self, texts: Sequence[str]) -> list[bytes]:
         """One call, as it was answered, in the order of ``texts``."""
-        try:
-            async with asyncio.timeout(self._options.timeout):
-                answer = await litellm.aembedding(input=list(texts), **self._arguments)
-        except TimeoutError:
-            message = f"no answer within {self._options.timeout:g} s"
-            raise Transient(message, code=TIMED_OUT) from None
-        except TRANSLATED as error:
-            raise translate(error, self._secrets) from error
+        with allowed(room_for(texts, self.space.dimensions)) as allowance:
+            try:
+                async with asyncio.timeout(self._options.timeout):
+                    answer = await litellm.aembedding(input=list(texts), **self._arguments)
+            except TimeoutError:
+                message = f"no answer within {self._options.timeout:g} s"
+                raise Transient(message, code=TIMED_OUT) from None
+            except TRANSLATED as error:
+                if allowance.refused:
+                    raise Transient(allowance.refused, code=GARBLED) from error
+                raise translate(error, self._secrets) from error
         return _vectors(answer.data)
 
 

@@ -17,6 +17,7 @@ from memrelay.embedded.ports import free_ports
 PACKAGES = ("rabbitmq-server",)
 _PROGRAMS = "/usr/lib/rabbitmq/bin"
 _NODE = "memrelay@localhost"
+_TMP = "/tmp"  # nosec B108 # inside the chroot
 # epmd, the directory of nodes that Erlang needs, is the node's own and dies with it.
 _SERVE = f"setpriv --pdeathsig KILL epmd & exec {_PROGRAMS}/rabbitmq-server"
 _ANSWER_SECONDS = 1.0
@@ -97,7 +98,7 @@ class RabbitMQServer(Server):
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": DATA,
-            "TMPDIR": "/tmp",  # nosec B108 - inside the chroot
+            "TMPDIR": _TMP,
             "LANG": "C.UTF-8",
             "RABBITMQ_NODENAME": _NODE,
             "RABBITMQ_DIST_PORT": str(dist),

@@ -15,8 +15,10 @@ import base64
 import hashlib
 import json
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from typing import Any, Literal, Self
 
 Fault = Literal[
@@ -35,7 +37,11 @@ Fault = Literal[
     "zero",
     "reversed",
     "garbage",
+    "flood",
+    "bomb",
 ]
+FLOOD = 128 << 20
+"""Bytes of an answer that nobody asked for, as it is sent or as it inflates."""
 STATUS: dict[str, tuple[int, str]] = {
     "rate_limit": (429, "Rate limit reached"),
     "error": (500, "The server had an error"),
@@ -94,12 +100,18 @@ class _Answer:
     status: int
     body: bytes
     retry_after: float | None = None
+    again: int = 0
+    """How often the body comes once more."""
+    compressed: bool = False
 
     def encode(self) -> bytes:
+        """Head and first body."""
         extra = f"Retry-After: {self.retry_after:g}\r\n" if self.retry_after is not None else ""
+        extra += "Content-Encoding: gzip\r\n" if self.compressed else ""
+        size = len(self.body) * (1 + self.again)
         head = (
             f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Error')}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(self.body)}\r\n{extra}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {size}\r\n{extra}\r\n"
         )
         return head.encode() + self.body
 
@@ -164,6 +176,9 @@ class ModelServer:
                 answer = await self._answer(target, body)
                 writer.write(answer.encode())
                 await writer.drain()
+                for _ in range(answer.again):
+                    writer.write(answer.body)
+                    await writer.drain()
         except (OSError, asyncio.IncompleteReadError, _DropConnectionError):
             return
         finally:
@@ -205,6 +220,10 @@ class ModelServer:
             await asyncio.Event().wait()
         if fault == "garbage":
             return _Answer(200, b"<html>a proxy's login page</html>")
+        if fault == "flood":
+            return _Answer(200, b" " * (1 << 16), again=(FLOOD >> 16) - 1)
+        if fault == "bomb":
+            return _Answer(200, _bomb(), compressed=True)
         if fault in STATUS:
             status, message = STATUS[fault]
             asked = behaviour.retry_after if status in (429, 503) else None
@@ -230,6 +249,13 @@ class ModelServer:
             self.behave(times=behaviour.times - 1)
         self.stats.failures += 1
         return behaviour.fault
+
+
+@cache
+def _bomb() -> bytes:
+    packer = zlib.compressobj(level=1, wbits=31)
+    pieces = [packer.compress(b" " * (1 << 16)) for _ in range(FLOOD >> 16)]
+    return b"".join(pieces) + packer.flush()
 
 
 def _refusal(texts: Sequence[str], behaviour: Behaviour) -> str | None:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 import time
+import tracemalloc
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from memrelay.filters import parse_filter
 from memrelay.testing.samples import NOW, SPACE, upsert, upserts, vector
 from memrelay.types import APPLIED, STALE, Delete, Hit, Op, Scope, Upsert
 from tests.automem_server import AutomemServer, Node
+from tests.flood import FLOOD, Flood
 from tests.servers import Automem
 
 TOKEN = "s3cret-token"
@@ -634,3 +636,25 @@ def _calls(driver: AutomemDriver, scope: Scope) -> list[Callable[[], Awaitable[o
         lambda: driver.count(scope, None, now=NOW),
         lambda: driver.purge(scope),
     ]
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_of_an_answer_without_end_no_more_is_read_than_is_set(status: int) -> None:
+    with Flood(status=status) as flood:
+        driver = create("am", {"url": flood.url, "token": TOKEN, "max_answer": 1 << 20})
+        with pytest.raises(Transient, match="larger than max_answer"):
+            await driver.open()
+    assert flood.sent < FLOOD // 2  # the buffers of both sockets
+
+
+async def test_a_compressed_answer_is_not_inflated() -> None:
+    with Flood(compressed=True) as flood:
+        driver = create("am", {"url": flood.url, "token": TOKEN})
+        tracemalloc.start()
+        try:
+            with pytest.raises(Transient, match="not one of AutoMem's"):
+                await driver.open()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < FLOOD // 4

@@ -16,6 +16,7 @@ from memrelay.embedder import Embedder
 from memrelay.errors import ConfigError, MemrelayError, Permanent, Transient, Unavailable
 from memrelay.testing.model_server import Behaviour, ModelServer, vector_of
 from memrelay.types import Space
+from tests.flood import FLOOD, Flood
 from tests.loud import QUOTED, LoudModel
 
 # LiteLLM hands base64 through a pydantic model of floats; the product ignores the warning, but
@@ -316,19 +317,19 @@ def elsewhere() -> Iterator[Elsewhere]:
         yield elsewhere
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        "openai/m",
-        "azure/m",
-        "cohere/embed-english-v3.0",
-        "gemini/m",
-        "hosted_vllm/m",
-        "jina_ai/m",
-        "mistral/m",
-        "voyage/m",
-    ],
-)
+PROVIDERS = [
+    "openai/m",
+    "azure/m",
+    "cohere/embed-english-v3.0",
+    "gemini/m",
+    "hosted_vllm/m",
+    "jina_ai/m",
+    "mistral/m",
+    "voyage/m",
+]
+
+
+@pytest.mark.parametrize("model", PROVIDERS)
 async def test_no_redirect_carries_a_text_or_a_key_elsewhere(
     elsewhere: Elsewhere, model: str
 ) -> None:
@@ -353,3 +354,27 @@ async def test_a_key_out_of_the_environment_is_in_no_message(
             await embedder.embed([QUOTED])
         await embedder.close()
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("model", PROVIDERS)
+async def test_of_an_answer_without_end_no_more_is_read_than_was_asked_for(
+    model: str, status: int
+) -> None:
+    with Flood(status=status) as flood:
+        embedder = create(model, {"api_base": flood.url, "api_key": "secret", "dimensions": 8})
+        with pytest.raises(Transient, match=r"the answer is larger than 1,[0-9,]+ bytes") as caught:
+            await embedder.embed(["a"])
+        await embedder.close()
+    assert caught.value.code == "embedding_answer"
+    assert flood.sent < FLOOD // 2  # the buffers of both sockets
+
+
+@pytest.mark.parametrize("model", PROVIDERS)
+async def test_a_compressed_answer_is_refused_before_it_is_inflated(model: str) -> None:
+    with Flood(compressed=True) as flood:
+        embedder = create(model, {"api_base": flood.url, "api_key": "secret", "dimensions": 8})
+        with pytest.raises(Transient, match="the answer is compressed") as caught:
+            await embedder.embed(["a"])
+        await embedder.close()
+    assert caught.value.code == "embedding_answer"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -93,6 +94,29 @@ def test_long_body_in_tiny_chunks_is_read(service: Service) -> None:
 def test_requests_one_after_the_other_are_each_below_the_bound(http: httpx.Client) -> None:
     for _ in range(20):
         assert http.get("/healthz", headers={"X-A": "a" * 30_000}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"POST /v1/memories",
+        b"PATCH /v1/memories/an-id",
+        b"POST /v1/memories/delete",
+        b"POST /v1/search",
+        b"PUT /v1/sources/default/keys/k",
+        b"POST /v1/sources/default/batch",
+    ],
+)
+def test_body_that_is_announced_too_large_is_refused_before_any_of_it_is_sent(
+    service: Service, request_line: bytes
+) -> None:
+    """Not so of an import, which is read line by line: its bound stands in its summary."""
+    head = request_line + b" HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % (1 << 40))
+        with HTTPResponse(connection) as answer:
+            answer.begin()
+            assert (answer.status, json.load(answer)["code"]) == (413, "too_large")
 
 
 def test_405_names_every_method_of_its_path(http: httpx.Client) -> None:

@@ -27,6 +27,7 @@ SCOPE = Scope(namespace="tests", source="default", space=SPACE)
 OTHER = dataclasses.replace(SCOPE, namespace="other")
 NEW_SPACE = dataclasses.replace(SCOPE, space=Space("tests/new", SPACE.dimensions))
 MEMORIES = f"memrelay.memories_{SPACE.slug}"
+WORDS = f"memrelay.words_{SPACE.slug}"
 COUNT = f"SELECT count(*) FROM {MEMORIES}"
 
 FORBIDDEN = {
@@ -126,6 +127,26 @@ async def test_row_policies_bind_the_service_role_and_the_owner(roles: Roles) ->
         assert await execute(url, f"DELETE FROM {MEMORIES} RETURNING 1") == []
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await execute(url, named(SCOPE), stolen)
+
+
+async def test_words_have_no_policy_and_lead_to_no_memory_of_another_scope(roles: Roles) -> None:
+    """What who has the login reads past the driver, as docs/security.md says: words in their order, without
+    ids and users, and the names of namespaces."""
+    await apply_all(roles.service, OTHER, upserts(5))
+    for url in (roles.service_url, roles.owner_url):
+        counted = f"SELECT count(*) FROM {WORDS}"
+        assert await execute(url, named(SCOPE), counted) == [(8,)]
+        joined = f"{counted} w JOIN {MEMORIES} m ON m.row = w.row"
+        assert await execute(url, joined) == [(0,)]
+        assert await execute(url, named(SCOPE), joined) == [(3,)]
+        columns = "SELECT attname::text FROM pg_attribute WHERE attnum > 0 AND attrelid ="
+        assert await execute(url, f"{columns} '{WORDS}'::regclass") == [
+            ("row",),
+            ("scope",),
+            ("words",),
+        ]
+        names = "SELECT namespace FROM memrelay.scopes ORDER BY 1"
+        assert await execute(url, names) == [("other",), ("tests",)]
 
 
 async def test_tables_of_a_new_space_are_the_owners_to_make(roles: Roles) -> None:

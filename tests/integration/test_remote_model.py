@@ -6,15 +6,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from benchmarks.load import Load
-from memrelay.testing.model_server import vector_of
+from memrelay.testing.model_server import FLOOD, vector_of
 from tests.model import Model
 from tests.oracle import Accepted, digest_of, misaligned
 from tests.rig import Rig, memory, redis_servers, wait_until
@@ -146,6 +148,38 @@ def test_what_waits_for_a_failing_model_is_stored_when_it_is_well_again(
     log.info("%s: %d calls in %g s, stored %.1f s later", fault, calls, OUTAGE_SECONDS, took)
     assert status(rig, answer)["status"] == "stored"
     assert_aligned(rig, memories)
+
+
+@pytest.mark.parametrize("fault", ["flood", "bomb"])
+def test_answers_without_end_leave_the_worker_s_memory_alone(
+    rig: Rig, model: Model, fault: str
+) -> None:
+    """128 MiB each, refused as often as they come; what waited is stored then."""
+    memories = [memory(f"{fault}{i}", f"said {i} times to a {fault}") for i in range(100)]
+    peaks(rig)
+    before = peaks(rig)
+    model.behave(fault=fault, times=3)
+    answer = rig.writer().put(memories)
+    assert status(rig, answer, wait=30)["status"] == "stored"
+    assert model.stats["calls"] > 3
+    assert_aligned(rig, memories)
+    after = peaks(rig)
+    assert after.keys() == before.keys()
+    grown = {pid: after[pid] - before[pid] for pid in before}
+    log.info("%s: peaks of memory grew by %s MiB", fault, [size >> 20 for size in grown.values()])
+    assert max(grown.values()) < FLOOD // 4
+
+
+def peaks(rig: Rig) -> dict[int, int]:
+    """The most bytes that each process of the worker has had since this was asked last, by its id."""
+    peaks = {}
+    for pid in rig.service.worker_children:
+        place = Path(f"/proc/{pid}")
+        told = re.search(r"VmHWM:\s+(\d+) kB", (place / "status").read_text())
+        assert told is not None
+        peaks[pid] = int(told[1]) << 10
+        (place / "clear_refs").write_text("5")  # the peak is what it has now
+    return peaks
 
 
 def test_a_wrong_key_costs_one_call_a_try(rig: Rig, model: Model) -> None:
