@@ -66,7 +66,7 @@ def emptied(http: httpx.Client, source: str, ids: list[str]) -> None:
     assert {v.get("status") for v in views(http, source, ids)} == {404}
 
 
-@pytest.mark.parametrize("source", ["default", "vectors"])
+@pytest.mark.parametrize("source", ["plain", "vectors"])
 def test_what_was_exported_and_imported_again_is_the_same(
     http: httpx.Client, remember: Remember, user: str, tmp_path: Path, source: str
 ) -> None:
@@ -84,7 +84,8 @@ def test_what_was_exported_and_imported_again_is_the_same(
     if bring:
         assert own[1]["vector"] == pytest.approx(bring["vector"], rel=1e-6)
     emptied(http, source, ids)
-    assert run(["import", str(tmp_path / "one.ndjson"), "--source", source]) == exits.OK
+    (tmp_path / "own.ndjson").write_text("".join(json.dumps(line) + "\n" for line in own))
+    assert run(["import", str(tmp_path / "own.ndjson"), "--source", source]) == exits.OK
     assert views(http, source, ids) == before
     again = exported(tmp_path / "two.ndjson", source)
     assert [line for line in again if line["id"].startswith(user)] == own
@@ -93,10 +94,10 @@ def test_what_was_exported_and_imported_again_is_the_same(
 def test_vectors_come_along_where_they_are_asked_for(
     remember: Remember, user: str, tmp_path: Path
 ) -> None:
-    remember([{"text": "with its vector", "id": user}])
-    [line] = [x for x in exported(tmp_path / "v", "default", "--vectors") if x["id"] == user]
+    remember([{"text": "with its vector", "id": user}], source="plain")
+    [line] = [x for x in exported(tmp_path / "v", "plain", "--vectors") if x["id"] == user]
     assert len(line["vector"]) == 256
-    [line] = [x for x in exported(tmp_path / "n", "default") if x["id"] == user]
+    [line] = [x for x in exported(tmp_path / "n", "plain") if x["id"] == user]
     assert "vector" not in line
 
 
