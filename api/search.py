@@ -34,6 +34,8 @@ from memrelay.types import Hit, Scope, vector_to_bytes
 
 router = APIRouter(prefix="/v1", route_class=Direct)
 CANDIDATES = 50
+"""Of each half of a hybrid search; ``MAX_TOP_K`` of each where the page lies deeper. Fused scores depend on
+what else was found: if each page looked as deep as it lies, each would have an order of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,7 @@ async def _relevant(wanted: Search) -> Found:
         return _alone(await _by_keyword(wanted, wanted.depth), "keyword")
     if wanted.mode == "semantic":
         return _alone(await _by_vector(wanted, wanted.depth), "semantic")
-    depth = max(CANDIDATES, wanted.depth)
+    depth = CANDIDATES if wanted.depth <= CANDIDATES else MAX_TOP_K
     vectors, keywords = await asyncio.gather(
         _by_vector(wanted, depth), _by_keyword(wanted, depth), return_exceptions=True
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,6 +131,32 @@ def test_pages_by_offset_are_the_whole_list_in_order(
     ]
     assert [len(page) for page in pages] == [2, 2, 1, 0]
     assert [id for page in pages for id in page] == whole
+
+
+def test_deep_pages_of_a_hybrid_search_are_of_one_order(
+    http: httpx.Client, user: str, remember: Remember
+) -> None:
+    """What is near in one half is far in the other: scores depend on how deep each was looked into."""
+    count = 120
+    chance = random.Random(3)
+    memories = [
+        {
+            "id": f"{user}-{n}",
+            "text": "harbour " * chance.randrange(1, 60) + "quiet " * n,
+            "user_id": user,
+            "vector": [1.0, n / count, *[0.0] * 6],
+        }
+        for n in range(count)
+    ]
+    remember(memories, source="vectors")
+    asked = {"query": "harbour", "vector": [1.0, *[0.0] * 7], "user_id": user, "source": "vectors"}
+    whole = ids(search(http, **asked, mode="hybrid", top_k=count - 60, offset=60))
+    pages = [
+        ids(search(http, **asked, mode="hybrid", top_k=10, offset=offset))
+        for offset in range(60, count, 10)
+    ]
+    assert [id for page in pages for id in page] == whole
+    assert len(set(whole)) == count - 60
 
 
 def test_min_score_leaves_out_what_is_less_alike(
