@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from deploy.native.debian import DATA, chrooted, find_release
-from deploy.native.server import Server, ServerError
+from deploy.native.server import Server, ServerError, wait_until_stopped
 
 PACKAGES = ("postgresql-17", "postgresql-17-pgvector")
 SUPERUSER = "postgres"
@@ -85,7 +85,9 @@ class PostgresServer(Server):
 
     def freeze(self) -> None:
         super().freeze()  # first, so that it forks no more of them
-        _signal(self._children(), signal.SIGSTOP)
+        children = self._children()
+        _signal(children, signal.SIGSTOP)
+        wait_until_stopped(children)
 
     def thaw(self) -> None:
         _signal(self._children(), signal.SIGCONT)

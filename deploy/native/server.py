@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +20,29 @@ from memrelay.embedded.leash import leashed
 from memrelay.embedded.ports import is_free
 
 _POLL_SECONDS = 0.02
+_STOPPED_SECONDS = 30.0
 _LOG_TAIL_LINES = 15
 # What a server may see of our environment: its own settings are the command and what we add.
 _PASSED_ON = ("HOME", "LANG", "PATH", "TMPDIR", "TZ")
+
+
+def wait_until_stopped(pids: Iterable[int]) -> None:
+    """Returns when every thread of these processes has obeyed SIGSTOP: on a busy machine the first that is
+    told may have to wait for its turn, and the others work on until then."""
+    deadline = time.monotonic() + _STOPPED_SECONDS
+    for pid in pids:
+        while not all(map(_is_stopped, Path(f"/proc/{pid}/task").glob("*/stat"))):
+            if time.monotonic() > deadline:
+                raise ServerError(f"process {pid} was told to stand still and does not")
+            time.sleep(_POLL_SECONDS / 10)
+
+
+def _is_stopped(stat: Path) -> bool:
+    try:
+        state = stat.read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has ended
+    return state in "TtXZ"
 
 
 class ServerError(Exception):
@@ -126,8 +146,9 @@ class Server(ABC):
         self.start()
 
     def freeze(self) -> None:
-        """It stops answering while its connections stay open, until ``thaw``."""
+        """It has stopped answering while its connections stay open, until ``thaw``."""
         os.kill(self.pid, signal.SIGSTOP)
+        wait_until_stopped([self.pid])
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
