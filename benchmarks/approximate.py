@@ -135,6 +135,8 @@ class _Hnsw:
         return create_driver("pgvector", self._settings)
 
     async def built(self, driver: Driver, vector: bytes) -> None:
+        # PostgreSQL's own 64 MB are too few for 100,000 vectors: what does not fit is built on disk, slowly.
+        self._first("ALTER ROLE CURRENT_USER SET maintenance_work_mem = '512MB'")
         await driver.search(
             self._scope, Query(mode="semantic", top_k=TOP, now=recall.NOW, vector=vector)
         )
@@ -157,7 +159,8 @@ class _Hnsw:
 
     def _first(self, statement: str) -> Any:
         with closing(psycopg.connect(self._url, autocommit=True)) as connection:
-            row = connection.execute(statement.encode()).fetchone()
+            cursor = connection.execute(statement.encode())
+            row = cursor.fetchone() if cursor.description else None
             return row and row[0]
 
 
