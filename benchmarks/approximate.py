@@ -127,6 +127,7 @@ class _Hnsw:
         self._settings = stack.driver_settings("pgvector") | {
             "schema": "approximate",
             "exact_rows": EXACT_ROWS,
+            "timeout": 60,  # recall is told, no time: other work of the machine does not end the run
         }
         self._scope = scope
         self._name = f"approximate.{index_name(place_of(scope), 'hnsw')}"
