@@ -22,6 +22,7 @@ from benchmarks import (
     figures,
     fresh,
     growth,
+    indexes,
     ingest,
     lanes,
     quality,
@@ -97,6 +98,10 @@ def found(stack: Stack, *, quick: bool) -> Results:
     return quality.measure(stack, quick=quick)
 
 
+def by_indexes(stack: Stack, *, quick: bool) -> Results:
+    return indexes.measure(stack, quality.texts_in_no_order(), quick=quick)
+
+
 def starting(stack: Stack, *, quick: bool) -> Results:
     return startup.measure(stack, rounds=1 if quick else 5)
 
@@ -114,11 +119,12 @@ BENCHMARKS: dict[str, Callable[..., Results]] = {
     "scaling": more_workers,
     "growth": growing,
     "quality": found,
+    "indexes": by_indexes,
     "startup": starting,
     "neighbours": beside_neighbours,
     "sizes": bytes_kept,
 }
-ASKED_FOR = ("growth", "neighbours", "quality", "sizes", "startup")
+ASKED_FOR = ("growth", "indexes", "neighbours", "quality", "sizes", "startup")
 """Run only where they are named."""
 
 
