@@ -22,6 +22,7 @@ from benchmarks import (
     figures,
     fresh,
     growth,
+    indexes,
     ingest,
     lanes,
     noisy,
@@ -103,6 +104,10 @@ def found(stack: Stack, *, quick: bool) -> Results:
     return quality.measure(stack, quick=quick)
 
 
+def by_indexes(stack: Stack, *, quick: bool) -> Results:
+    return indexes.measure(stack, quality.texts_in_no_order(), quick=quick)
+
+
 def starting(stack: Stack, *, quick: bool) -> Results:
     return startup.measure(stack, rounds=1 if quick else 5)
 
@@ -124,13 +129,14 @@ BENCHMARKS: dict[str, Callable[..., Results]] = {
     "growth-sqlite": growing("sqlite"),
     "growth-weaviate": growing("weaviate"),
     "quality": found,
+    "indexes": by_indexes,
     "startup": starting,
     "neighbours": beside_neighbours,
     "sizes": bytes_kept,
 }
 ASKED_FOR = (
     *(name for name in BENCHMARKS if name.startswith("growth")),
-    *("neighbours", "quality", "sizes", "startup"),
+    *("indexes", "neighbours", "quality", "sizes", "startup"),
 )
 """Run only where they are named."""
 

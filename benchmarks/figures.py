@@ -149,7 +149,7 @@ FIGURES = (
         0.99,
     ),
     Figure(
-        ("quality", "approximate", "least_recall"),
+        ("indexes", "least_recall"),
         "recall@10 of approximate indexes over 100,000 texts (pgvector's HNSW, Redis's graph), the worst of "
         "every driver and filter",
         0.99,

@@ -1,7 +1,6 @@
 """What is found: ``python -m benchmarks.quality [--quick]`` prints one JSON.
 
-Recall of each driver against exact cosines over real texts, that of indexes which may miss something, over
-more of them (``approximate.py``), and the two halves of a hybrid search against
+Recall of each driver against exact cosines over real texts, and the two halves of a hybrid search against
 both together on a labelled set: the question is one half of a text, the memory that it asks for the other.
 """
 
@@ -18,7 +17,6 @@ from random import Random
 from typing import Any
 
 from backends.registry import create_driver
-from benchmarks import approximate
 from benchmarks.recall import NOW, TOP, embedded, exact, fill, recall
 from benchmarks.stack import Stack
 from memrelay.driver import Driver, Query
@@ -38,7 +36,7 @@ RARE = 100
 
 def measure(stack: Stack, *, quick: bool) -> dict[str, Any]:
     """By driver; ``least_recall`` is the worst of all, ``hybrid_over_best_part`` the worst driver's."""
-    texts = _texts()
+    texts = texts_in_no_order()
     with ExitStack() as running:
         for server in (stack.redis, stack.weaviate, stack.postgres):
             running.enter_context(server)
@@ -46,11 +44,9 @@ def measure(stack: Stack, *, quick: bool) -> dict[str, Any]:
         recalls = asyncio.run(_recalls(drivers, texts[:3_000] if quick else _halved(texts)))
         drivers = {kind: _driver(stack, kind) for kind in KINDS}
         labelled = asyncio.run(_labelled(drivers, texts[:3_000], 150 if quick else 600))
-        indexes = approximate.measure(stack, texts, quick=quick)
     return {
         "recall": recalls,
         "least_recall": min(value for of in recalls.values() for value in of.values()),
-        "approximate": indexes,
         "labelled": labelled,
         "hybrid_over_best_part": min(
             round(of["hybrid"]["mrr"] / max(of["semantic"]["mrr"], of["keyword"]["mrr"]), 3)
@@ -59,7 +55,7 @@ def measure(stack: Stack, *, quick: bool) -> dict[str, Any]:
     }
 
 
-def _texts() -> list[str]:
+def texts_in_no_order() -> list[str]:
     """In an order that is always the same, and none of the texts' own."""
     texts = [memory["text"][:2000] for memory in fortunes()]
     Random(1).shuffle(texts)

@@ -21,6 +21,8 @@ log = logging.getLogger("memrelay.pgvector")
 INDEXED = 2000
 INDEXED_AS_HALVES = 4000
 """Dimensions that an index can have."""
+EF_CONSTRUCTION = 128
+"""Of HNSW: with 64, pgvector's own default, recall@10 of 100,319 texts was 0.990, with this 0.994."""
 KINDS: tuple[IndexKind, ...] = ("hnsw", "ivfflat")
 IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{name}')"
 
@@ -81,10 +83,12 @@ class Builder:
 
 
 def _create(place: Place, kind: IndexKind, rows: int) -> str:
-    options = f" WITH (lists = {max(100, rows // 1000)})" if kind == "ivfflat" else ""
+    option = f"lists = {max(100, rows // 1000)}"
+    if kind == "hnsw":
+        option = f"ef_construction = {EF_CONSTRUCTION}"
     operators = "vector" if place.space.dimensions <= INDEXED else "halfvec"
     column = indexed(place.space, "vector")
     return (
         f"CREATE INDEX CONCURRENTLY {index_name(place, kind)} ON {place.memories} "
-        f"USING {kind} (({column}) {operators}_cosine_ops){options}"
+        f"USING {kind} (({column}) {operators}_cosine_ops) WITH ({option})"
     )
