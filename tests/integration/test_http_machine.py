@@ -24,9 +24,9 @@ from hypothesis.stateful import (
 )
 
 from tests.fuzzing import tried
-from tests.service import Service
+from tests.service import Service, children
 
-EXAMPLES, STEPS = 10, 30
+EXAMPLES, STEPS = 8, 30
 NUMBERS = st.integers(0, 4)
 TEXTS = st.sampled_from(("red tea", "a window seat", "😀", "a\u0308 b", 'say "*|{}"', "\u202etea"))
 TAGS = st.lists(st.sampled_from(("x", "y", "x y", "*")), max_size=2)
@@ -148,6 +148,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.frozen)
     @rule()
     def freeze(self) -> None:
+        self.hold()
+
+    def hold(self) -> None:
         os.killpg(self.service.worker_pid, signal.SIGSTOP)
         self.frozen = True
 
@@ -155,6 +158,13 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def go_on(self) -> None:
         self.thaw()
+
+    def hold_lane(self, lane: int) -> None:
+        """One lane alone, 0 being the interactive one: what it has is older than what the other stores."""
+        self.thaw()
+        parent = self.service.worker_lanes[lane]
+        for pid in (parent, *children(parent)):
+            os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         os.killpg(self.service.worker_pid, signal.SIGCONT)
@@ -239,6 +249,18 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, changes=CHANGES, repeated=st.booleans(), match=st.sampled_from("=*!-"))
     def patch(self, number: int, changes: dict[str, Any], repeated: bool, match: str) -> None:
+        self.patched(number, changes, repeated=repeated, match=match)
+
+    @rule(number=NUMBERS, text=TEXTS, changes=CHANGES)
+    def patch_what_is_not_stored_yet(self, number: int, text: str, changes: dict[str, Any]) -> None:
+        self.hold()
+        self.remembered([number], {"text": text, "tags": ["y"], "metadata": {"deep": {"k": [2]}}})
+        self.patched(number, changes)
+        self.compare_memories()
+
+    def patched(
+        self, number: int, changes: dict[str, Any], *, repeated: bool = False, match: str = "="
+    ) -> None:
         path, newest = f"/v1/memories/{self.id(number)}", self.model.newest(self.id(number))
         if "user_id" in changes:
             changes = {**changes, "user_id": f"{self.own}-{changes['user_id']}"}
@@ -254,8 +276,37 @@ class Machine(RuleBasedStateMachine):
         memory = merged(newest.memory, changes)
         self.entered(told, [{"tags": [], "metadata": {}, **memory}])
 
+    @rule(number=NUMBERS, text=TEXTS, newer=st.sampled_from(("write", "delete")))
+    def overtake_a_write(self, number: int, text: str, newer: str) -> None:
+        """The older write comes to the stores last, and changes nothing."""
+        self.hold_lane(1)
+        memory = {"text": text, "tags": ["x"], "metadata": {}}
+        self.remembered([number], {**memory, "user_id": f"{self.own}-{PEOPLE[0]}"}, lane="bulk")
+        if newer == "delete":
+            self.deleted([number])
+        else:
+            self.remembered([number], {**memory, "user_id": f"{self.own}-{PEOPLE[1]}"})
+        self.compare_when_newest_is_stored()
+
+    @rule(number=NUMBERS, text=TEXTS, owner=OWNERS)
+    def overtake_a_delete(self, number: int, text: str, owner: str) -> None:
+        """What was written after a delete by user is not deleted by it."""
+        self.hold_lane(0)
+        self.deleted_where(owner)
+        memory = {"text": text, "tags": [], "metadata": {}, "user_id": f"{self.own}-{owner}"}
+        self.remembered([number], memory, lane="bulk")
+        self.compare_when_newest_is_stored()
+
+    def compare_when_newest_is_stored(self) -> None:
+        newest = self.jobs[-1][0]
+        assert self.http.get(f"/v1/jobs/{newest}", params={"wait": 30}).json()["status"] == "stored"
+        self.compare_memories()
+
     @rule(numbers=st.lists(NUMBERS, min_size=1, max_size=2, unique=True), repeated=st.booleans())
     def delete(self, numbers: list[int], repeated: bool) -> None:
+        self.deleted(numbers, repeated=repeated)
+
+    def deleted(self, numbers: list[int], *, repeated: bool = False) -> None:
         ids = [self.id(number) for number in numbers]
         path, body = "/v1/memories/delete", {"ids": ids}
         if len(ids) == 1:
@@ -268,6 +319,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(owner=OWNERS, tag=st.sampled_from(("*", "x y", "x", "")), repeated=st.booleans())
     def delete_where(self, owner: str, tag: str, repeated: bool) -> None:
+        self.deleted_where(owner, tag, repeated=repeated)
+
+    def deleted_where(self, owner: str, tag: str = "", *, repeated: bool = False) -> None:
         what: dict[str, Any] = {"user_id": f"{self.own}-{owner}"}
         if tag:
             what["filter"] = {"tags": tag}
@@ -361,6 +415,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def read_memories(self) -> None:
+        self.compare_memories()
+
+    def compare_memories(self) -> None:
         self.settle()
         live = self.model.live()
         for number in range(5):
