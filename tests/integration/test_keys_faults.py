@@ -69,8 +69,8 @@ def test_condition_is_not_judged_by_what_is_older_than_the_last_write(
     assert keys.exists("new")
     with pytest.raises(errors.Conflict):
         keys.store("k", 3, if_match=second.version)
-    assert keys.store("new", 2, if_match=new.version, wait=20).stored
-    assert keys.store("k", 4, overwrite=False, wait=20).stored
+    assert keys.store("new", 2, if_match=new.version, wait=60).stored
+    assert keys.store("k", 4, overwrite=False, wait=60).stored
 
 
 def test_condition_is_judged_by_a_driver_that_was_filled_since_the_last_write(
