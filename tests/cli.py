@@ -14,8 +14,8 @@ from memrelay.seeds import SEED_NAMES
 from tests.rig import wait_until
 
 COMMAND = [sys.executable, "-m", "memrelay.cli"]
-START_SECONDS = 60.0
-STOP_SECONDS = 60.0
+START_SECONDS = 120.0
+STOP_SECONDS = 120.0
 
 
 def environment_in(directory: Path, **own: str) -> dict[str, str]:
@@ -42,8 +42,9 @@ class Up:
 
     def until(self, line: str) -> None:
         def told() -> bool:
-            assert self.process.poll() is None, self.log.read_text()
-            return line in self.log.read_text()
+            ended, log = self.process.poll() is not None, self.log.read_text()
+            assert line in log or not ended, log
+            return line in log
 
         wait_until(line, told, START_SECONDS)
 

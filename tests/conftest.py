@@ -8,12 +8,14 @@ test with its reason, and fails it where ``CI`` is set.
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
+import httpx
 import pytest
 
 from deploy.native.postgres import PostgresServer
@@ -36,6 +38,8 @@ from tests.servers import (
 )
 
 collect_ignore = ["frameworks"]  # they run in environments of their own, started from here
+# Requests that say nothing of a timeout have a minute: httpx's five seconds are few on a busy machine.
+inspect.signature(httpx.get).parameters["timeout"].default.read = 60.0
 
 
 def _entered[S](stack: ExitStack, server: AbstractContextManager[S]) -> S:

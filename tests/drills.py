@@ -20,14 +20,14 @@ from tests.servers import cannot_be_had
 
 log = logging.getLogger(__name__)
 FAKETIME = "/usr/lib/*-linux-gnu/faketime/libfaketimeMT.so.1"
-SEARCH_SECONDS = 10.0
+SEARCH_SECONDS = 30.0
 CGROUPS = Path("/sys/fs/cgroup")
 
 on_both_brokers = pytest.mark.parametrize("broker", ["redis", "rabbitmq"], indirect=True)
 
 
 def wait_in_hand(rig: Rig) -> None:
-    wait_until("a worker to have envelopes in hand", lambda: rig.leased() > 0, 15)
+    wait_until("a worker to have envelopes in hand", lambda: rig.leased() > 0, 60)
 
 
 def seconds_to_end(rig: Rig, stages: set[bytes], seconds: float) -> float:
@@ -117,7 +117,7 @@ def memory_group(mebibytes: int) -> Iterator[Path]:
     try:
         yield group
     finally:
-        wait_until("its processes to end", lambda: not (group / "cgroup.procs").read_text(), 30)
+        wait_until("its processes to end", lambda: not (group / "cgroup.procs").read_text(), 60)
         group.rmdir()
 
 

@@ -83,7 +83,7 @@ class House:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         url = (service or self.first).url
         # Without TLS there is nothing to verify, and loading the certificates takes longer than a request.
-        return httpx.Client(base_url=url, headers=headers, timeout=30, verify=False, **options)
+        return httpx.Client(base_url=url, headers=headers, timeout=90, verify=False, **options)
 
     def of(self, namespace: str, scope: KeyScope = "admin") -> httpx.Client:
         return self.client(self.keys[namespace, scope])

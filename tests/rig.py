@@ -138,7 +138,7 @@ class Rig:
         self._locks = {name: threading.Lock() for name in self.servers}
         self._others: list[Service] = []
         self._writers: list[Writer] = []
-        self._journal_client: Any = redis.Redis.from_url(self.journal.url, socket_timeout=5)
+        self._journal_client: Any = redis.Redis.from_url(self.journal.url, socket_timeout=30)
 
     @property
     def servers(self) -> dict[str, Server]:

@@ -18,7 +18,7 @@ from memrelay.embedded.leash import leashed
 from memrelay.embedded.ports import free_port, is_free
 
 _ROOT = Path(__file__).parent.parent
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 30
@@ -106,6 +106,10 @@ class Service:
     def start_worker(self) -> None:
         """Started, not waited for: what it has to do waits for it."""
         self._worker = self._spawn(self.worker, self.worker_log)
+
+    def wait_for_worker(self) -> None:
+        """Until the worker of a started service, without keys, has done something."""
+        self._wait("the worker to work", self._works)
 
     def stop(self) -> None:
         """An orderly end of both; harmless when they have ended."""
@@ -223,6 +227,13 @@ class Service:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+    def _works(self) -> bool:
+        """Whether a delete of what there is not has come through."""
+        path = "/v1/memories/nothing?wait=stored&timeout=60s"
+        request = urllib.request.Request(self.url + path, method="DELETE")
+        with urllib.request.urlopen(request, timeout=90) as answer:
+            return bool(answer.status == 200)
 
     def _end(self, process: subprocess.Popen[bytes] | None) -> None:
         if process is None:

@@ -32,6 +32,7 @@ def beam_service(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         directory=directory,
     )
     with Service(env | {"MEMRELAY_SOURCES": json.dumps(BEAM_SOURCES)}, directory) as service:
+        service.wait_for_worker()
         yield service
 
 

@@ -60,13 +60,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def test_memories_go_to_a_custom_store_and_are_found_and_deleted(service: Service) -> None:
     service.start()
+    service.wait_for_worker()
     user = f"user-{uuid4().hex}"
     texts = {f"{user}-city": "Paris is the capital of France", f"{user}-tea": "Ana drinks tea"}
     with Memrelay(service.url) as relay:
         accepted = relay.add(
-            [{"id": id, "text": text, "user_id": user} for id, text in texts.items()], wait=30
+            [{"id": id, "text": text, "user_id": user} for id, text in texts.items()], wait=60
         )
-        job = relay.wait_job(accepted.job.id)
+        job = relay.wait_job(accepted.job.id, timeout=120)
         assert {name: counts.stored for name, counts in job.counts.items()} == {
             "custom": 2,
             "sqlite": 2,
@@ -77,12 +78,12 @@ def test_memories_go_to_a_custom_store_and_are_found_and_deleted(service: Servic
             )
             assert [hit.text for hit in found.hits] == list(texts.values())
             assert found.served_by == (driver,)
-        relay.delete(f"{user}-city", wait=30)
+        relay.delete(f"{user}-city", wait=60)
         assert relay.count(user_id=user).count == 1
         found = relay.search("the French capital", user_id=user, mode="semantic")
         assert [hit.id for hit in found.hits] == [f"{user}-tea"]
         assert found.served_by == ("custom",)
-        relay.add({"id": f"{user}-tea", "text": "Ana drinks coffee", "user_id": user}, wait=30)
+        relay.add({"id": f"{user}-tea", "text": "Ana drinks coffee", "user_id": user}, wait=60)
         assert relay.get(f"{user}-tea").text == "Ana drinks coffee"
 
 

@@ -100,7 +100,7 @@ def server(directory: Path, env: Mapping[str, str]) -> Iterator[httpx.Client]:
     """A client of the real server, as a process."""
     with (
         AgentMemoryServer(directory / "server", free_port(), env) as server,
-        httpx.Client(base_url=server.url, timeout=30) as client,
+        httpx.Client(base_url=server.url, timeout=90) as client,
     ):
         yield client
 
@@ -118,7 +118,7 @@ def remember(server: httpx.Client, user: str, texts: Mapping[str, str]) -> None:
     ]
     answer = server.post("/v1/long-term-memory/", json={"memories": memories, "deduplicate": False})
     assert answer.json() == {"status": "ok"}
-    wait_until("its background task", lambda: len(found(server, user, "")) == len(texts), 20)
+    wait_until("its background task", lambda: len(found(server, user, "")) == len(texts), 120)
 
 
 def found(server: httpx.Client, user: str, text: str, **options: Any) -> list[dict[str, Any]]:

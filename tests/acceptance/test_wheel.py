@@ -24,7 +24,7 @@ from tests.rig import wait_until
 
 APPS = ("api", "backends", "workers")
 LOCK = ROOT / "requirements.lock"
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 SDK_PACKAGES = {
     *("memrelay", "httpx", "httpcore", "h11", "anyio", "sniffio", "idna", "certifi"),
     *("pydantic", "pydantic-core", "annotated-types", "typing-extensions", "typing-inspection"),

@@ -21,7 +21,7 @@ from tests.browser.watch import Watch
 from tests.rig import redis_servers
 from tests.service import Service, settings_env
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 90_000
 SOURCES = {
     "default": {
         "drivers": ["redis", "sqlite"],
@@ -73,7 +73,7 @@ def service(sources: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def http(service: Service) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.url, timeout=60) as client:
+    with httpx.Client(base_url=service.url, timeout=90) as client:
         yield client
 
 
@@ -84,7 +84,7 @@ def remember(http: httpx.Client) -> Remember:
     def add(memories: Sequence[dict[str, Any]], **body: Any) -> dict[str, Any]:
         answer = http.post("/v1/memories", json={"memories": memories, **body})
         assert answer.status_code == 202, answer.text
-        job: dict[str, Any] = http.get(answer.headers["Location"], params={"wait": 50}).json()
+        job: dict[str, Any] = http.get(answer.headers["Location"], params={"wait": 60}).json()
         assert job["ended_at"] is not None, job
         return job
 

@@ -86,7 +86,7 @@ async def test_first_key_is_shown_once_and_closes_the_service(
     assert re.fullmatch(r"mr_[0-9a-f]{16}_[\w-]{43}", key)
     await page.get_by_role("button", name="Copy").click()
     await expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    wait_until("the key to be asked for", lambda: status(http, "/v1/keys", None) == 401, 30)
+    wait_until("the key to be asked for", lambda: status(http, "/v1/keys", None) == 401, 60)
     assert status(http, "/v1/keys", key) == 200
     await page.goto("/ui/keys")
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
@@ -145,7 +145,7 @@ async def test_revoked_key_is_refused(page: Page, http: httpx.Client, keys: dict
     await question.get_by_role("button", name="Revoke", exact=True).click()
     await expect(row(page, "chat agent")).to_have_count(0)
     refused = lambda: status(http, "/v1/usage", keys["agent"]) == 401  # noqa: E731
-    wait_until("the key to be refused", refused, 30)
+    wait_until("the key to be refused", refused, 60)
 
 
 async def test_keys_name_is_shown_as_text(page: Page, keys: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import Remember
 from tests.browser.watch import Watch
+from tests.rig import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,7 +43,9 @@ async def test_driver_is_detached_and_brought_back_with_what_it_missed(
     await page.goto("/ui/drivers")
     await panel(page, "sqlite").get_by_role("button", name="Bring back").click()
     await expect(panel(page, "sqlite")).to_contain_text("serving")
-    assert got(http, f"/v1/jobs/{job['id']}")["status"] == "stored"
+    wait_until(
+        "its job to say so", lambda: got(http, f"/v1/jobs/{job['id']}")["status"] == "stored", 60
+    )
 
 
 async def test_full_sync_compares_every_record(page: Page) -> None:

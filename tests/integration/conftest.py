@@ -53,6 +53,7 @@ def service(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         directory=directory,
     )
     with Service(env | {"MEMRELAY_SOURCES": json.dumps(SOURCES)}, directory) as service:
+        service.wait_for_worker()
         yield service
 
 
@@ -75,7 +76,7 @@ def paused_service(directory: Path, sources: Mapping[str, Any] | None = None) ->
 
 @pytest.fixture(scope="session")
 def http(service: Service) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.url, timeout=30) as client:
+    with httpx.Client(base_url=service.url, timeout=90) as client:
         yield client
 
 
@@ -129,7 +130,7 @@ def remember(http: httpx.Client) -> Remember:
         answer = http.post("/v1/memories", json={"memories": memories, **body})
         assert answer.status_code == 202, answer.text
         added: dict[str, Any] = answer.json()
-        job = http.get(answer.headers["Location"], params={"wait": 20}).json()
+        job = http.get(answer.headers["Location"], params={"wait": 60}).json()
         assert job["status"] == "stored", job
         return added
 

@@ -66,9 +66,9 @@ def owned(acme: httpx.Client) -> Owned:
     assert '"accepted":1' in told[-1]
     value = acme.put(f"/v1/sources/default/keys/{it.id}", json={"value": it.canary})
     assert value.is_success, value.text
-    job = one["job"]["id"]
-    assert acme.get(f"/v1/jobs/{job}", params={"wait": 20}).json()["status"] == "stored"
-    it.jobs.extend([job, told[-1].split('"id":"')[1].split('"')[0]])
+    it.jobs.extend([one["job"]["id"], told[-1].split('"id":"')[1].split('"')[0]])
+    for job in (*it.jobs, value.json()["job"]["id"]):
+        assert acme.get(f"/v1/jobs/{job}", params={"wait": 60}).json()["status"] == "stored"
     return it
 
 
@@ -171,7 +171,7 @@ def test_deletes_reach_ones_own_alone(
     assert all(answer.is_success for answer in done[:1] + done[2:]), [it.text for it in done]
     refused(globex.post("/v1/memories/purge", json={"confirm": ACME}), 422, "/confirm")
     job = done[3].json()["job"]["id"]
-    assert globex.get(f"/v1/jobs/{job}", params={"wait": 20}).json()["status"] == "stored"
+    assert globex.get(f"/v1/jobs/{job}", params={"wait": 60}).json()["status"] == "stored"
     assert acme.get(f"/v1/memories/{owned.id}").json()["text"] == owned.memory["text"]
     assert acme.get(f"/v1/sources/default/keys/{owned.id}").is_success
     assert acme.post("/v1/memories/count", json=user).json()["count"] == 1
@@ -194,12 +194,17 @@ def test_usage_is_of_ones_own(acme: httpx.Client, house: House, owned: Owned) ->
         assert set(usage) == {"memories", "bytes", "embedding_tokens"}
         return dict(usage)
 
+    def waiting(client: httpx.Client) -> int:
+        return int(client.get("/v1/usage").json()["waiting"]["memories"])
+
     with house.of(HOME) as home:
+        for client in (acme, home):
+            wait_until("what others wrote", lambda it=client: waiting(it) == 0, SECONDS)
         before, others = total(acme), total(home)
         text = 3000 * "x"
         body = {"memories": [{"text": text}, {"text": text}]}
         job = acme.post("/v1/memories", json=body).json()["job"]["id"]
-        assert acme.get(f"/v1/jobs/{job}", params={"wait": 20}).json()["status"] == "stored"
+        assert acme.get(f"/v1/jobs/{job}", params={"wait": 60}).json()["status"] == "stored"
         after = total(acme)
         acme.post("/v1/memories/delete", json={"ids": [owned.id]})
         assert total(acme)["memories"] == after["memories"] == before["memories"] + 2

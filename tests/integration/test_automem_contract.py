@@ -18,7 +18,7 @@ import pytest
 from tests.servers import Automem
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds that AutoMem may take to enrich and to index."""
 
 Json = Any

@@ -170,7 +170,7 @@ async def test_rule_5_nothing_is_deleted_by_tags(double: AutomemServer) -> None:
 async def test_rule_6_what_enrichment_adds_is_not_ours(driver: AutomemDriver, scope: Scope) -> None:
     op = upsert("a", text="Wonderful mountains in Georgia.", tags=("x",), metadata={"entities": 1})
     await driver.apply(scope, [op])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await _is_enriched(driver, scope, op):  # noqa: ASYNC110 another process does it
             await asyncio.sleep(0.1)
     assert await driver.records(scope, ["a"]) == {"a": op}
@@ -472,7 +472,7 @@ async def test_a_frozen_server_costs_no_more_than_the_timeout(double: AutomemSer
             started = time.monotonic()
             with pytest.raises(Unavailable, match="timeout"):
                 await call()
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 20
         double.thaw()
         assert await driver.apply(scope, [upsert("a")]) == {"a": APPLIED}
 

@@ -71,7 +71,7 @@ def test_an_automem_that_loses_answers_and_is_away_ends_up_with_each_memory_once
     ]
     for answer in answers:
         _stored(http, answer)
-    wait_until("one row for each memory", lambda: len(double.nodes) == 200, 20)
+    wait_until("one row for each memory", lambda: len(double.nodes) == 200, 60)
     assert {node.content for node in double.nodes.values()} == {one["text"] for one in memories}
 
 
@@ -83,4 +83,4 @@ def _stored(http: httpx.Client, answer: httpx.Response) -> None:
         job: dict[str, Any] = http.get(answer.headers["Location"], params={"wait": 5}).json()
         return bool(job["status"] == "stored")
 
-    wait_until("the job to be stored", ended, 30)
+    wait_until("the job to be stored", ended, 90)

@@ -15,7 +15,8 @@ from tests.rig import wait_until
 
 QUEUE = deliver_queue("interactive")
 OTHER = deliver_queue("bulk")
-ROOM = 3.0  # for a busy machine
+ROOM = 10.0  # for a busy machine
+AT_ONCE = MESSAGE_DEADLINE - 0.5  # likewise; who waited would wait for longer
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -78,7 +79,7 @@ def test_what_was_published_survives_a_kill_of_the_broker(
     seconds_to_fail(publisher, lambda: publisher.publish(QUEUE, 5))
     broker.server.start()
     publisher.publish(QUEUE, 6)
-    wait_until("the queue to be counted again", lambda: publisher.waiting(QUEUE) == 6, 15)
+    wait_until("the queue to be counted again", lambda: publisher.waiting(QUEUE) == 6, 60)
 
 
 def test_a_queue_that_was_deleted_is_back_with_the_next_message_or_count(
@@ -138,7 +139,7 @@ def test_a_message_that_no_queue_takes_is_an_error(
 ) -> None:
     publisher.publish(QUEUE, 1)
     broker.delete(QUEUE)
-    assert seconds_to_fail(publisher, lambda: publisher.publish(QUEUE, 2)) < ROOM
+    assert seconds_to_fail(publisher, lambda: publisher.publish(QUEUE, 2)) < AT_ONCE
 
 
 def test_no_call_waits_longer_for_a_frozen_broker_than_its_deadline(
@@ -186,7 +187,7 @@ def test_an_alarm_is_an_error_at_once_and_counting_goes_on(
     rabbitmq.raise_alarm()
     try:
         for _ in range(2):
-            assert seconds_to_fail(publisher, lambda: publisher.publish(QUEUE, 2)) < ROOM
+            assert seconds_to_fail(publisher, lambda: publisher.publish(QUEUE, 2)) < AT_ONCE
         assert publisher.waiting(QUEUE) == 1
     finally:
         rabbitmq.lift_alarm()

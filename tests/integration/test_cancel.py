@@ -306,9 +306,9 @@ async def test_who_waits_for_a_job_is_woken_when_it_is_canceled(journal: Journal
     await journal.client.sadd(f"{PREFIX}wt:{first}", "channel")
     async with journal.client.pubsub() as heard:
         await heard.subscribe("channel")
-        assert await heard.get_message(timeout=5) is not None, "subscribed"
+        assert await heard.get_message(timeout=60) is not None, "subscribed"
         await ended(journal, JobId(first, 1))
-        message = await heard.get_message(ignore_subscribe_messages=True, timeout=5)
+        message = await heard.get_message(ignore_subscribe_messages=True, timeout=60)
     assert message is not None
     assert int(message["data"]) == first
 

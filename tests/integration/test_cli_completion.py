@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.cli import COMMAND, environment_in
 from tests.integration.conftest import Remember
+from tests.rig import wait_until
 from tests.service import Service
 
 COMPLETE = """
@@ -46,7 +48,7 @@ def bash(script: str, env: dict[str, str]) -> str:
         cwd=env["HOME"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert "Traceback" not in done.stderr
@@ -66,9 +68,12 @@ def test_bash_completes_commands_options_and_what_the_service_knows(
     assert {"ls", "show", "wait"} <= set(completed(home, "memrelay", "jobs", ""))
     assert "--resume" in completed(home, "memrelay", "import", "--re")
     assert completed(home, "memrelay", "search", "x", "--mode", "k") == ["keyword"]
-    assert completed(home, "memrelay", "sync", "") == ["redis", "sqlite"]
-    assert completed(home, "memrelay", "count", "--source", "v") == ["vectors"]
-    assert job in completed(home, "memrelay", "jobs", "show", "job_")
+    told = partial(
+        completed, home, "memrelay"
+    )  # the service is not waited for: a Tab is to be quick
+    wait_until("drivers", lambda: told("sync", "") == ["redis", "sqlite"], 60)
+    wait_until("sources", lambda: told("count", "--source", "v") == ["vectors"], 60)
+    wait_until("jobs", lambda: job in told("jobs", "show", "job_"), 60)
     away = {**home, "MEMRELAY_URL": "http://127.0.0.1:9"}
     assert completed(away, "memrelay", "sync", "") == []
 

@@ -35,7 +35,7 @@ def test_what_was_added_is_found(client: Memrelay, user: str) -> None:
         "tags": ["food"],
         "metadata": {"category": "fact"},
     }
-    accepted = client.add([ana, {"text": "Ana rides a bicycle.", "user_id": user}], wait=30)
+    accepted = client.add([ana, {"text": "Ana rides a bicycle.", "user_id": user}], wait=60)
     assert accepted.job.settled
     answer = client.search("who is allergic to peanuts?", user_id=user, top_k=1)
     (hit,) = answer.hits
@@ -49,7 +49,7 @@ def test_what_was_added_is_found(client: Memrelay, user: str) -> None:
 
 def test_a_search_may_wait_for_a_job(client: Memrelay, user: str) -> None:
     accepted = client.add({"text": "Ana plays the cello.", "user_id": user})
-    answer = client.search("cello", user_id=user, after_job=accepted.job.id, timeout=20)
+    answer = client.search("cello", user_id=user, after_job=accepted.job.id, timeout=60)
     assert [hit.text for hit in answer.hits] == ["Ana plays the cello."]
 
 
@@ -58,7 +58,7 @@ def test_a_search_may_weigh_what_is_new(client: Memrelay, user: str) -> None:
         {"id": f"{user}-{n}", "text": "Ana moves.", "user_id": user, "created_at": created}
         for n, created in enumerate(("2020-01-01T00:00:00Z", "2026-01-01T00:00:00Z"))
     ]
-    client.add(texts, wait=30)
+    client.add(texts, wait=60)
     answer = client.search("Ana", user_id=user, recency={"half_life": 3e7, "weight": 0.5})
     assert [hit.id for hit in answer.hits] == [f"{user}-1", f"{user}-0"]
 
@@ -66,16 +66,16 @@ def test_a_search_may_weigh_what_is_new(client: Memrelay, user: str) -> None:
 @pytest.mark.parametrize("id", ["plain", "a/b?c#d %20", "..", "ünïcode", "import"])
 def test_every_id_can_be_read_and_deleted(client: Memrelay, user: str, id: str) -> None:
     id = f"{user}/{id}" if id != ".." else id
-    client.add({"id": id, "text": "x", "user_id": user}, wait=30)
+    client.add({"id": id, "text": "x", "user_id": user}, wait=60)
     assert client.get(id).id == id
-    assert client.delete(id, wait=30).job.settled
+    assert client.delete(id, wait=60).job.settled
     with pytest.raises(errors.NotFound):
         client.get(id)
 
 
 def test_many_are_deleted_in_one_request(client: Memrelay, user: str) -> None:
-    added = client.add([{"text": f"{n}", "user_id": user} for n in range(5)], wait=30)
-    client.delete_many([memory.id for memory in added.memories[:4]], wait=30)
+    added = client.add([{"text": f"{n}", "user_id": user} for n in range(5)], wait=60)
+    client.delete_many([memory.id for memory in added.memories[:4]], wait=60)
     assert client.count(user_id=user).count == 1
 
 
@@ -90,7 +90,7 @@ def test_the_same_key_is_the_same_job(client: Memrelay, user: str) -> None:
 
 def test_a_job_is_followed_to_its_end(client: Memrelay, user: str) -> None:
     accepted = client.add({"text": "followed", "user_id": user})
-    job = client.wait_job(accepted.job.id, timeout=30)
+    job = client.wait_job(accepted.job.id, timeout=60)
     assert job.status == "stored"
     assert job.ended
     assert list(job.counts) == ["redis", "sqlite"]
@@ -131,7 +131,7 @@ def test_a_file_imported_twice_is_stored_once(client: Memrelay, user: str, tmp_p
         assert (done.accepted, done.refused, done.line) == (5200, 0, 5200)
         assert told == [5000, 5200]
         assert done.job is not None
-        assert client.wait_job(done.job, timeout=60).status == "stored"
+        assert client.wait_job(done.job, timeout=300).status == "stored"
         assert client.count(user_id=user).count == 5200
 
 
@@ -145,7 +145,7 @@ def test_an_import_in_two_runs_is_the_import_in_one(
     assert (whole.accepted, rest.accepted) == (5010, 1010)
     assert rest.job == whole.job
     assert whole.job is not None
-    assert client.wait_job(whole.job, timeout=60).status == "stored"
+    assert client.wait_job(whole.job, timeout=300).status == "stored"
     assert client.count(user_id=user).count == 5010
 
 

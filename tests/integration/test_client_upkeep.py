@@ -24,20 +24,20 @@ def test_what_a_user_and_a_filter_select_is_deleted(client: Memrelay, user: str)
             {"text": f"{n}", "user_id": user, "tags": ["even"] if n % 2 == 0 else []}
             for n in range(5)
         ],
-        wait=30,
+        wait=60,
     )
     deleted = client.delete_where(user_id=user, filter={"tags": {"$contains": "even"}})
     assert client.count(user_id=user).count == 2
     assert (deleted.memories, deleted.job.total) == ((), 1)
     assert deleted.version is not None
-    assert client.wait_job(deleted.job.id).status == "stored"
+    assert client.wait_job(deleted.job.id, timeout=120).status == "stored"
     with pytest.raises(errors.InvalidRequest) as raised:
         client.delete_where()
     assert raised.value.errors[0][0] == "/ids"
 
 
 def test_purge_takes_the_name_of_the_namespace(client: Memrelay, user: str) -> None:
-    client.add({"text": "of a plain source", "user_id": user}, source="plain", wait=30)
+    client.add({"text": "of a plain source", "user_id": user}, source="plain", wait=60)
     with pytest.raises(errors.InvalidRequest):
         client.purge("other", source="plain")
     assert client.count(source="plain", user_id=user).count == 1
@@ -45,7 +45,7 @@ def test_purge_takes_the_name_of_the_namespace(client: Memrelay, user: str) -> N
     assert job.source == "plain"
     assert job.version > 0
     assert client.count(source="plain").count == 0
-    assert client.wait_job(job.id).status == "stored"
+    assert client.wait_job(job.id, timeout=120).status == "stored"
 
 
 def test_dead_letters_are_listed_replayed_and_deleted(client: Memrelay) -> None:
@@ -67,7 +67,7 @@ def test_a_driver_is_synced_and_says_so(client: Memrelay) -> None:
         (sqlite,) = [driver for driver in client.drivers().drivers if driver.name == "sqlite"]
         return sqlite.sync is not None and sqlite.sync.ended_at is not None
 
-    wait_until("the sync to end", ended, 60)
+    wait_until("the sync to end", ended, 180)
     with pytest.raises(errors.NotFound):
         client.sync_driver("unheard")
 
@@ -76,7 +76,7 @@ def test_a_driver_is_taken_out_and_comes_back(client: Memrelay) -> None:
     assert client.detach_driver("sqlite").state == "away"
     client.sync_driver("sqlite")
     wait_until(
-        "it to be back", lambda: {d.state for d in client.drivers().drivers} == {"serving"}, 60
+        "it to be back", lambda: {d.state for d in client.drivers().drivers} == {"serving"}, 180
     )
 
 

@@ -34,7 +34,7 @@ async def server() -> AsyncIterator[ModelServer]:
 
 
 async def opened(server: ModelServer, model: str = MODEL, **options: Any) -> Embedder:
-    settings = {"api_base": server.url, "api_key": "secret", "timeout": 5.0} | options
+    settings = {"api_base": server.url, "api_key": "secret", "timeout": 20.0} | options
     embedder = create(model, settings)
     await embedder.open()
     return embedder
@@ -138,14 +138,14 @@ async def test_retry_after_is_handed_on(server: ModelServer, remote: Embedder, f
 
 
 async def test_a_provider_that_hangs_is_left_at_the_timeout(server: ModelServer) -> None:
-    embedder = await opened(server, dimensions=64, timeout=0.5)
+    embedder = await opened(server, dimensions=64, timeout=2.0)
     await embedder.embed(["warm"])
     server.behave(fault="hang", times=1)
     started = asyncio.get_running_loop().time()
     with pytest.raises(Transient) as caught:
         await embedder.embed(["a"])
     assert caught.value.code == "embedding_timeout"
-    assert asyncio.get_running_loop().time() - started < 2
+    assert asyncio.get_running_loop().time() - started < 20
     assert await embedder.embed(["a"]) == expected(["a"])
     await embedder.close()
 
@@ -170,7 +170,7 @@ async def test_poison_is_permanent_and_the_other_texts_are_not_to_blame(
 
 
 async def test_a_large_request_is_split_and_calls_at_once_are_bounded(server: ModelServer) -> None:
-    server.behave(max_inputs=10, latency=0.05)
+    server.behave(max_inputs=10, latency=0.2)
     embedder = await opened(server, dimensions=64, inputs_per_call=10, concurrency=3)
     texts = [f"text {number}" for number in range(95)]
     assert await embedder.embed(texts) == expected(texts)
@@ -203,14 +203,15 @@ async def test_a_text_longer_than_the_model_takes_is_cut(server: ModelServer) ->
 
 
 async def test_the_rate_limit_is_kept_before_the_provider_has_to(server: ModelServer) -> None:
-    embedder = await opened(server, dimensions=64, requests_per_minute=10)
+    embedder = await opened(server, dimensions=64, requests_per_minute=2)
     await embedder.embed(["a"])
     results = await asyncio.gather(
         *(embedder.embed(["b"]) for _ in range(8)), return_exceptions=True
     )
     for error in results:
         assert isinstance(error, Transient)
-        assert error.retry_after == pytest.approx(6, abs=0.9)
+        assert error.retry_after is not None
+        assert 5 < error.retry_after <= 30.1  # less than 30 by how long ago the first call was
     assert server.stats.calls == 1
     await embedder.close()
 

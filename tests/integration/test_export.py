@@ -140,7 +140,7 @@ def test_export_that_is_killed_leaves_no_file_that_could_be_taken_for_whole(
     writer = rig.writer()
     for first in range(0, 8000, 1000):
         writer.put([memory(f"m{n}", f"number {n}") for n in range(first, first + 1000)])
-    rig.wait_drained(60)
+    rig.wait_drained(180)
     path = tmp_path / "file"
     process = subprocess.Popen(
         app_command("backends.export", [str(path), "", "default", "--vectors"]),

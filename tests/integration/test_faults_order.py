@@ -24,7 +24,7 @@ from tests.rig import Load, Rig, Writer, memory, wait_until
 from tests.service import Service
 
 log = logging.getLogger(__name__)
-DRAIN_SECONDS = 60.0
+DRAIN_SECONDS = 180.0
 OPERATIONS = 10_000
 IDS = 500
 AT_ONCE = 25
@@ -74,7 +74,7 @@ def test_a_worker_whose_clock_is_wrong_and_jumps_changes_no_order_and_expires_no
     writer = rig.writer()
     writer.put([expiring("long", minutes=30), expiring("longer", hours=3)])
     writer.send("/v1/memories", {"memories": [expiring("brief", seconds=3)]})
-    took = wait_until("what has expired to be deleted", lambda: buried(rig, "brief"), 40)
+    took = wait_until("what has expired to be deleted", lambda: buried(rig, "brief"), 120)
     log.info("a memory that lives 3 s was deleted after %.1f s", took)
     rig.service.start_worker()
     with Load(rig, seed=51, ids=60):
@@ -95,15 +95,20 @@ def buried(rig: Rig, id: str) -> bool:
 
 def test_a_job_that_is_forgotten_is_not_found_and_its_memories_are_there(unstarted: Rig) -> None:
     rig = unstarted
-    rig.service.worker = through("workers", "keep_stored_ms=1500")
+    rig.service.worker = through("workers", "keep_stored_ms=3000")
     rig.start()
     writer = rig.writer()
     memories = [memory(f"m{n}", f"what outlives its job, {n}") for n in range(5)]
     job = writer.put(memories, key="once")["job"]["id"]
     url = f"{rig.service.url}/v1/jobs/{job}"
-    rig.wait_drained(DRAIN_SECONDS)
-    assert httpx.get(url).json()["status"] == "stored"
-    wait_until("the job to be forgotten", lambda: httpx.get(url).status_code == 404, 15)
+    told: set[str | int] = set()
+
+    def forgotten() -> bool:
+        told.add(httpx.get(url).json()["status"])
+        return 404 in told
+
+    wait_until("the job to be forgotten", forgotten, DRAIN_SECONDS)
+    assert {"stored"} <= told <= {"accepted", "processing", "stored", 404}
     assert httpx.get(f"{rig.service.url}/v1/jobs").json()["jobs"] == []
     for store in rig.stores:
         assert judge(rig.ledger, rig.settings(store), rig.scope) == SOUND

@@ -19,7 +19,7 @@ from tests.drills import hits, search
 from tests.rig import Load, Rig, memory, wait_until
 
 log = logging.getLogger(__name__)
-DRAIN_SECONDS = 60.0
+DRAIN_SECONDS = 120.0
 
 
 @pytest.fixture

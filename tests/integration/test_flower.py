@@ -21,11 +21,11 @@ import yaml  # type: ignore[import-untyped]
 
 from memrelay.embedded.leash import leashed
 from memrelay.embedded.ports import free_port
-from tests.rig import wait_until
+from tests.rig import redis_servers, wait_until
 from tests.service import Service, settings_env
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
-SECONDS = 60
+SECONDS = 120
 PASSWORD = f"canary{uuid4().hex}"
 TEXT = f"canary{uuid4().hex}"
 CHANGES = [
@@ -46,14 +46,21 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of our own: the workers of others would show in Flower, and take its memory."""
+    with redis_servers(tmp_path_factory.mktemp("redis")) as start:
+        yield start().url
+
+
+@pytest.fixture(scope="module")
+def shown(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     """A service that reaches its servers with a password and has stored one memory, and Flower."""
     directory = tmp_path_factory.mktemp("flower")
-    admin: Any = redis.Redis.from_url(_redis)
+    admin: Any = redis.Redis.from_url(server)
     admin.execute_command("ACL", "SETUSER", "shown", "on", f">{PASSWORD}", "~*", "&*", "+@all")
-    url = _redis.replace("://", f"://shown:{PASSWORD}@")
+    url = server.replace("://", f"://shown:{PASSWORD}@")
     env = settings_env(
-        broker_url=f"{url}/6", journal_url=f"{url}/7", redis_url=f"{url}/8", directory=directory
+        broker_url=f"{url}/0", journal_url=f"{url}/1", redis_url=f"{url}/2", directory=directory
     )
     with Service(env, directory) as service:
         port = free_port()
@@ -71,7 +78,10 @@ def shown(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
                 wait_until("Flower", lambda: _answers(client), SECONDS)
                 body = {"memories": [{"text": TEXT, "id": TEXT, "tags": [TEXT]}]}
                 stored = httpx.post(
-                    f"{service.url}/v1/memories", json=body, params={"wait": "stored"}, timeout=60
+                    f"{service.url}/v1/memories",
+                    json=body,
+                    params={"wait": "stored", "timeout": "60s"},
+                    timeout=90,
                 )
                 assert stored.status_code == 200
                 wait_until("its task", lambda: bool(client.get("/api/tasks").json()), SECONDS)

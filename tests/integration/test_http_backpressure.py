@@ -36,7 +36,7 @@ def two_namespaces(rig: Rig) -> Iterator[Clients]:
 def add(client: httpx.Client, count: int, *, text: str = "a memory", key: str = "") -> Any:
     headers = {"Idempotency-Key": key} if key else {}
     body = {"memories": [{"text": f"{text} {n}"} for n in range(count)]}
-    return client.post("/v1/memories", json=body, headers=headers, timeout=30)
+    return client.post("/v1/memories", json=body, headers=headers, timeout=90)
 
 
 def used(client: httpx.Client) -> dict[str, int]:
@@ -85,12 +85,12 @@ def test_bytes_are_bounded_too(make_rig: Callable[..., Rig], refused: Refused) -
 def test_a_namespace_that_writes_too_fast_is_told_for_how_long_to_wait(
     make_rig: Callable[..., Rig], refused: Refused
 ) -> None:
-    with two_namespaces(make_rig(env={"MEMRELAY_NAMESPACE_RATE": "10"})) as (one, two):
-        assert add(one, 100).status_code == 202
-        answer = add(one, 30)
+    with two_namespaces(make_rig(env={"MEMRELAY_NAMESPACE_RATE": "2"})) as (one, two):
+        assert add(one, 20).status_code == 202, "ten seconds' worth at once"
+        answer = add(one, 20)
         full(refused, answer)
-        assert 2 <= int(answer.headers["retry-after"]) <= 3
-        assert add(two, 100).status_code == 202
+        assert 1 <= int(answer.headers["retry-after"]) <= 10  # less by how long ago the first was
+        assert add(two, 20).status_code == 202
 
 
 def lines(count: int) -> list[str]:
@@ -107,7 +107,7 @@ def narrow(make_rig: Callable[..., Rig]) -> Rig:
 def test_import_that_fills_the_namespace_says_where_to_go_on(narrow: Rig) -> None:
     body = "\n".join(lines(3000))
     headers = {"Idempotency-Key": uuid4().hex, "Content-Type": "application/x-ndjson"}
-    with httpx.Client(base_url=narrow.service.url, timeout=30) as client:
+    with httpx.Client(base_url=narrow.service.url, timeout=90) as client:
         answer = client.post("/v1/memories/import", content=body, headers=headers)
         *told, last = [json.loads(line) for line in answer.text.splitlines()]
         summary = last["summary"]
@@ -118,7 +118,7 @@ def test_import_that_fills_the_namespace_says_where_to_go_on(narrow: Rig) -> Non
         assert 0 < len(told) <= used(client)["memories"] <= BOUND
 
         narrow.service.start_worker()
-        narrow.wait_drained(60)
+        narrow.wait_drained(180)
         rest = client.post(
             "/v1/memories/import",
             content=body,
@@ -130,13 +130,13 @@ def test_import_that_fills_the_namespace_says_where_to_go_on(narrow: Rig) -> Non
 
 
 def test_client_imports_all_of_what_the_namespace_takes_bit_by_bit(narrow: Rig) -> None:
-    with Memrelay(narrow.service.url, patience=30) as client, ThreadPoolExecutor(1) as pool:
+    with Memrelay(narrow.service.url, patience=120) as client, ThreadPoolExecutor(1) as pool:
         running = pool.submit(client.import_ndjson, lines(3000))
         narrow.service.start_worker()
         imported = running.result(timeout=240)
         assert (imported.line, imported.refused) == (3000, 0)
         assert imported.accepted == 3000
-        narrow.wait_drained(60)
+        narrow.wait_drained(180)
         assert client.count().count == 3000
         job = client.job(imported.job or "")
         assert job.status == "stored"

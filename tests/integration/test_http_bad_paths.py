@@ -122,7 +122,7 @@ def test_unknown_path_is_not_found(http: httpx.Client, refused: Refused, path: s
 
 def test_path_with_bytes_that_are_no_text_is_not_found(service: Service) -> None:
     request = f"GET /v1/%FF{C}%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         connection.sendall(request.encode())
         answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
     assert answer.startswith(b"HTTP/1.1 404 ")

@@ -25,7 +25,7 @@ def paused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def http(paused: Service) -> Iterator[httpx.Client]:
     """Nothing waits when a test begins."""
-    with httpx.Client(base_url=paused.url, timeout=30) as client:
+    with httpx.Client(base_url=paused.url, timeout=90) as client:
         cancel(client, all=True)
         yield client
 

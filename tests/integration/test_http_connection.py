@@ -112,7 +112,7 @@ def test_body_that_is_announced_too_large_is_refused_before_any_of_it_is_sent(
 ) -> None:
     """Not so of an import, which is read line by line: its bound stands in its summary."""
     head = request_line + b" HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % (1 << 40))
         with HTTPResponse(connection) as answer:
             answer.begin()

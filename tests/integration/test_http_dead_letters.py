@@ -13,7 +13,7 @@ from memrelay import exits
 from memrelay.cli.app import run
 from tests.integration.conftest import Refused
 from tests.integration.test_remote_model import DIMENSIONS, Model
-from tests.rig import Rig, redis_servers, wait_until
+from tests.rig import Rig, memory, redis_servers, wait_until
 
 POISON = "what the model refuses"
 LIMIT = 6
@@ -34,7 +34,9 @@ def rig(tmp_path_factory: pytest.TempPathFactory, model: Model) -> Iterator[Rig]
         env = {"MEMRELAY_DEAD_LETTER_LIMIT": str(LIMIT)}
         rig = Rig(directory, start, model=options, env=env)
         try:
-            yield rig.start()
+            rig.start().writer().put([memory("warm", "the worker is ready")])
+            rig.wait_drained(180)
+            yield rig
         finally:
             rig.close()
 
@@ -43,12 +45,12 @@ def rig(tmp_path_factory: pytest.TempPathFactory, model: Model) -> Iterator[Rig]
 def http(rig: Rig, model: Model) -> Iterator[httpx.Client]:
     """The model refuses poison; all is well again after the test, and no dead letter is left."""
     model.behave(poison=POISON)
-    with httpx.Client(base_url=rig.service.url, timeout=30) as client:
+    with httpx.Client(base_url=rig.service.url, timeout=90) as client:
         assert stored(client, [f"enough that is taken {uuid4().hex}" for _ in range(10)])
         yield client
         model.behave(poison=None)
         client.post("/v1/dead-letters/resume", json={})
-        rig.wait_drained(90)
+        rig.wait_drained(180)
         client.post("/v1/dead-letters/delete", json={"all": True})
 
 
@@ -61,7 +63,7 @@ def add(http: httpx.Client, texts: list[str], *, user: str = "u") -> dict[str, A
 
 
 def ended(http: httpx.Client, id: str) -> dict[str, Any]:
-    job: dict[str, Any] = http.get(f"/v1/jobs/{id}", params={"wait": 30}).json()
+    job: dict[str, Any] = http.get(f"/v1/jobs/{id}", params={"wait": 60}).json()
     assert job["status"] in ("stored", "partial", "failed"), job
     return job
 
@@ -134,8 +136,8 @@ def test_replay_stores_what_died_under_its_own_version(http: httpx.Client, model
     assert job["total"] == 2
     assert ended(http, job["id"])["status"] == "stored"
     assert ended(http, answer["job"]["id"])["status"] == "stored"
-    for memory in answer["memories"]:
-        assert http.get(f"/v1/memories/{memory['id']}").json()["version"] == memory["version"]
+    for told in answer["memories"]:
+        assert http.get(f"/v1/memories/{told['id']}").json()["version"] == told["version"]
     assert listed(http)["causes"] == {}
     again = http.post("/v1/dead-letters/replay", json={"all": True})
     assert again.json() == {"replayed": 0, "jobs": [], "more": False}
@@ -170,16 +172,16 @@ def test_alarm_holds_the_rest_back_until_it_is_ended(
 ) -> None:
     model.behave(latency=0)
     answer = add(http, [poison(n) for n in range(95)] + [f"taken {uuid4().hex}"])
-    wait_until("the alarm", lambda: "embed:default" in listed(http)["alarms"], 30)
+    wait_until("the alarm", lambda: "embed:default" in listed(http)["alarms"], 120)
     assert sum(listed(http)["causes"].values()) < 95
     model.behave(poison=None)
     resumed = http.post("/v1/dead-letters/resume", json={"stage": "embed:default"})
     assert (resumed.status_code, resumed.json()) == (200, {"resumed": ["embed:default"]})
     assert listed(http)["alarms"] == {}
     assert http.post("/v1/dead-letters/resume").json() == {"resumed": []}
-    rig.wait_drained(120)
+    rig.wait_drained(180)
     http.post("/v1/dead-letters/replay", json={"all": True})
-    rig.wait_drained(60)
+    rig.wait_drained(180)
     assert ended(http, answer["job"]["id"])["status"] == "stored"
 
 
@@ -241,5 +243,5 @@ def test_command_line_lists_and_replays_them(
     wait_until(
         "the job to say stored",
         lambda: http.get(f"/v1/jobs/{answer['job']['id']}").json()["status"] == "stored",
-        30,
+        120,
     )

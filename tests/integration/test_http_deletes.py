@@ -34,7 +34,7 @@ def delete(http: httpx.Client, **selection: Any) -> dict[str, Any]:
     """Every driver has done it on return."""
     answer = http.post("/v1/memories/delete", json=selection)
     assert answer.status_code == 202, answer.text
-    job = http.get(answer.headers["Location"], params={"wait": 20}).json()
+    job = http.get(answer.headers["Location"], params={"wait": 60}).json()
     assert (job["status"], job["counts"]["sqlite"]["stored"]) == ("stored", job["total"])
     accepted: dict[str, Any] = answer.json()
     return accepted
@@ -89,7 +89,7 @@ def test_other_sources_keep_theirs(http: httpx.Client, four: str, remember: Reme
 def test_delete_by_user_can_be_waited_for(http: httpx.Client, four: str) -> None:
     answer = http.post(
         "/v1/memories/delete",
-        params={"wait": "stored", "timeout": "20s"},
+        params={"wait": "stored", "timeout": "60s"},
         json={"user_id": four},
     )
     assert answer.status_code == 200
@@ -107,7 +107,7 @@ def test_repeated_delete_with_its_key_is_the_same_job_and_spares_what_came_betwe
     assert again == first
     remember([{"text": "written later", "id": f"{four}-1", "user_id": four}])
     assert http.post("/v1/memories/delete", json={"user_id": four}, headers=headers).json() == first
-    http.get(f"/v1/jobs/{first['job']['id']}", params={"wait": 20})
+    http.get(f"/v1/jobs/{first['job']['id']}", params={"wait": 60})
     assert left(http, four) == [1]
     other = http.post("/v1/memories/delete", json={"session_id": "a"}, headers=headers)
     assert refused(other, 422)["code"] == "idempotency_key_reused"
@@ -197,7 +197,7 @@ def test_purge_of_one_source_leaves_the_others(
     assert (first.status_code, first.json()) == (202, again.json())
     [job] = first.json()["jobs"]
     assert (job["source"], job["total"]) == ("plain", 1)
-    assert http.get(f"/v1/jobs/{job['id']}", params={"wait": 20}).json()["status"] == "stored"
+    assert http.get(f"/v1/jobs/{job['id']}", params={"wait": 60}).json()["status"] == "stored"
     assert http.get(f"/v1/memories/{user}-0").status_code == 200
     assert http.get(f"/v1/memories/{user}-0", params={"source": "plain"}).status_code == 404
     assert http.post("/v1/memories/count", json={"source": "plain"}).json()["count"] == 0

@@ -28,14 +28,14 @@ def wait_synced(http: httpx.Client, name: str, asked_at: str) -> dict[str, Any]:
         sync = drivers(http)[name]["sync"]
         return bool(sync and sync["asked_at"] == asked_at and sync["ended_at"])
 
-    wait_until(f"the sync of {name}", ended, 60)
+    wait_until(f"the sync of {name}", ended, 180)
     sync: dict[str, Any] = drivers(http)[name]["sync"]
     return sync
 
 
 def test_drivers_say_what_they_are_and_how_they_are(http: httpx.Client, service: Service) -> None:
     wait_until(
-        "all to serve", lambda: {d["state"] for d in drivers(http).values()} == {"serving"}, 60
+        "all to serve", lambda: {d["state"] for d in drivers(http).values()} == {"serving"}, 180
     )
     found = drivers(http)
     assert list(found) == ["redis", "sqlite"]
@@ -52,11 +52,11 @@ def test_driver_that_is_down_is_unreachable_and_its_backlog_grows_old(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig().start()
-    with httpx.Client(base_url=rig.service.url, timeout=20) as http:
+    with httpx.Client(base_url=rig.service.url, timeout=60) as http:
         assert drivers(http)["replica"]["oldest_seconds"] is None
         rig.kill("replica")
         rig.writer().put([memory("a", "waits for the replica")])
-        wait_until("the primary to have it", lambda: drivers(http)["redis"]["backlog"] == 0, 20)
+        wait_until("the primary to have it", lambda: drivers(http)["redis"]["backlog"] == 0, 60)
         time.sleep(1)
         replica = drivers(http)["replica"]
         assert (replica["state"], replica["answers"], replica["backlog"]) == (
@@ -64,11 +64,11 @@ def test_driver_that_is_down_is_unreachable_and_its_backlog_grows_old(
             False,
             1,
         )
-        assert 1 <= replica["oldest_seconds"] < 30
+        assert 1 <= replica["oldest_seconds"] < 300
         assert drivers(http)["redis"]["oldest_seconds"] is None
         rig.revive("replica")
-        wait_until("it to catch up", lambda: drivers(http)["replica"]["backlog"] == 0, 60)
-        assert drivers(http)["replica"]["state"] == "serving"
+        wait_until("it to catch up", lambda: drivers(http)["replica"]["backlog"] == 0, 120)
+        wait_until("it to serve", lambda: drivers(http)["replica"]["state"] == "serving", 180)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -91,7 +91,7 @@ def test_sync_finds_and_mends_what_was_taken_away_behind_our_back(
 
 def test_sync_that_is_under_way_is_not_begun_again(rig: Rig) -> None:
     rig.service.stop_worker()
-    with httpx.Client(base_url=rig.service.url, timeout=20) as http:
+    with httpx.Client(base_url=rig.service.url, timeout=60) as http:
         first, again = (http.post("/v1/drivers/replica/sync").json() for _ in range(2))
     assert (first["started"], again["started"]) == (True, False)
     assert again["sync"] == first["sync"]
@@ -105,7 +105,7 @@ def replica_count(http: httpx.Client, user: str) -> int:
 def lose(service: Service, id: str) -> None:
     """Remove one memory from the replica's file."""
     connection = apsw.Connection(service.env["MEMRELAY_DRIVERS__SQLITE__PATH"])
-    connection.set_busy_timeout(5000)
+    connection.set_busy_timeout(60_000)
     connection.execute("DELETE FROM memories WHERE id = ?", (id,))
     assert connection.changes() == 1
     connection.close()
@@ -124,8 +124,8 @@ def test_driver_that_was_taken_out_stays_out_until_it_is_synced(
     assert (sqlite["state"], sqlite["held"], sqlite["answers"]) == ("away", True, True)
     assert http.post("/v1/drivers/sqlite/sync").status_code == 202
     assert drivers(http)["sqlite"]["held"] is False
-    wait_until("it to be back", lambda: drivers(http)["sqlite"]["state"] == "serving", 60)
-    wait_until("all to be stored", lambda: http.get(job).json()["status"] == "stored", 60)
+    wait_until("it to be back", lambda: drivers(http)["sqlite"]["state"] == "serving", 180)
+    wait_until("all to be stored", lambda: http.get(job).json()["status"] == "stored", 180)
     assert replica_count(http, user) == 1
 
 

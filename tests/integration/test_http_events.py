@@ -35,7 +35,7 @@ def waiting(paused: Service) -> str:
 
 
 def cancel(service: Service, id: str) -> None:
-    told = httpx.post(f"{service.url}/v1/jobs/cancel", json={"ids": [id]}, timeout=30).json()
+    told = httpx.post(f"{service.url}/v1/jobs/cancel", json={"ids": [id]}, timeout=60).json()
     assert told["canceled"] == 1
 
 
@@ -109,7 +109,7 @@ def test_no_more_may_follow_than_the_process_bears_and_who_leaves_makes_room(
             with http.stream("GET", place) as answer:
                 return answer.status_code == 200
 
-        wait_until("room for one more", has_room, 30)
+        wait_until("room for one more", has_room, 60)
     cancel(paused, waiting)
 
 

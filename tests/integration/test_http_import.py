@@ -48,7 +48,7 @@ def lines(user: str, count: int) -> bytes:
 
 def stored(http: httpx.Client, summary: dict[str, Any]) -> dict[str, Any]:
     """The import's job once it has ended."""
-    job: dict[str, Any] = http.get(f"/v1/jobs/{summary['job']['id']}", params={"wait": 30}).json()
+    job: dict[str, Any] = http.get(f"/v1/jobs/{summary['job']['id']}", params={"wait": 60}).json()
     assert job["status"] == "stored"
     return job
 

@@ -27,7 +27,8 @@ class Keys:
         return self._http.request(method, path, params=params, json=body, **options)
 
     def put(self, key: str, value: Any, **more: Any) -> dict[str, Any]:
-        answer = self.call("PUT", key, {"value": value, **more})
+        waits = {"wait": "stored", "timeout": "60s"}
+        answer = self.call("PUT", key, {"value": value, **more}, params=waits)
         assert answer.status_code == 200, answer.text
         stored: dict[str, Any] = answer.json()
         return stored
@@ -172,7 +173,8 @@ def test_of_many_updates_at_once_one_wins(keys: Keys) -> None:
             tries += 1
             got = keys.call("GET", "n")
             body = {"value": got.json()["value"] + 1}
-            answer = keys.call("PUT", "n", body, headers={"If-Match": got.headers["etag"]})
+            headers, waits = {"If-Match": got.headers["etag"]}, {"wait": "stored", "timeout": "60s"}
+            answer = keys.call("PUT", "n", body, headers=headers, params=waits)
             if answer.status_code == 200:
                 return tries
             assert answer.status_code == 412, answer.text

@@ -57,6 +57,7 @@ def test_pages_have_all_once_in_the_order_of_ids(
 def test_a_page_shows_whole_memories_and_who_served(
     http: httpx.Client, user: str, ten: list[str]
 ) -> None:
+    wait_until("it to be up to date", lambda: listed(http, user_id=user)["behind"] == 0, 60)
     page = listed(http, user_id=user, limit=1)
     (memory,) = page["memories"]
     assert memory == http.get(f"/v1/memories/{ten[0]}").json()
@@ -79,7 +80,7 @@ def test_what_has_expired_or_is_deleted_is_not_listed(
     left = [*ten[1:3], *ten[4:]]
     (first,) = pages(http, user_id=user)
     assert ten[0] not in first
-    wait_until("it to expire", lambda: pages(http, user_id=user) == [left], 5)
+    wait_until("it to expire", lambda: pages(http, user_id=user) == [left], 60)
 
 
 def test_the_client_goes_through_pages(service: Service, user: str, ten: list[str]) -> None:

@@ -174,7 +174,7 @@ class Machine(RuleBasedStateMachine):
         """Until every job has ended."""
         self.thaw()
         for job, writes in self.jobs:
-            answer = self.http.get(f"/v1/jobs/{job}", params={"wait": 30}).json()
+            answer = self.http.get(f"/v1/jobs/{job}", params={"wait": 60}).json()
             canceled = bool(writes) and all(write.canceled for write in writes)
             assert answer["status"] == ("canceled" if canceled else "stored"), answer
         self.jobs.clear()

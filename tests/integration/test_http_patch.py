@@ -20,7 +20,7 @@ CREATED_AT = "2026-01-31T12:00:00.000000Z"
 
 
 def patch(http: httpx.Client, id: str, changes: Any, **options: Any) -> httpx.Response:
-    params = options.pop("params", {"wait": "stored", "timeout": "30s"})
+    params = options.pop("params", {"wait": "stored", "timeout": "60s"})
     return http.patch(f"/v1/memories/{id}", json=changes, params=params, **options)
 
 
@@ -230,7 +230,7 @@ def test_memory_with_a_vector_of_its_callers_keeps_it_as_long_as_its_text(
     http: httpx.Client, remember: Remember, user: str, refused: Refused
 ) -> None:
     one, two = [1.0] + [0.0] * 7, [0.0] * 7 + [1.0]
-    options: Any = {"params": {"source": "vectors", "wait": "stored", "timeout": "30s"}}
+    options: Any = {"params": {"source": "vectors", "wait": "stored", "timeout": "60s"}}
     remember([{"id": user, "text": "one", "vector": one}], source="vectors")
 
     def best(vector: list[float]) -> tuple[str, float]:
@@ -278,7 +278,7 @@ def test_memory_is_edited_by_the_client_and_from_the_command_line(
 ) -> None:
     id = whole["id"]
     with Memrelay(service.url) as client:
-        edited = client.edit(id, {"tags": ["by client"], "metadata": {"score": None}}, wait=30)
+        edited = client.edit(id, {"tags": ["by client"], "metadata": {"score": None}}, wait=60)
         assert edited.job.settled
         assert client.get(id).version == edited.memories[0].version
         with pytest.raises(Conflict):

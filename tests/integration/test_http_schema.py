@@ -19,6 +19,7 @@ from api.app import described
 from tests.fuzzing import SEED, tried
 from tests.house import ADMIN_KEY
 from tests.integration.conftest import SOURCES
+from tests.rig import redis_servers
 from tests.service import Service, settings_env
 
 log = logging.getLogger(__name__)
@@ -60,18 +61,20 @@ def _ndjson(_: object, value: object) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def url(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a service of its own, with an admin key: requests at random retire drivers and purge."""
     directory = tmp_path_factory.mktemp("schema")
-    env = settings_env(
-        broker_url=f"{_redis}/9",
-        journal_url=f"{_redis}/10",
-        redis_url=f"{_redis}/11",
-        directory=directory,
-    )
-    env |= {"MEMRELAY_SOURCES": json.dumps(SOURCES), "MEMRELAY_ADMIN_KEY": ADMIN_KEY}
-    with Service(env, directory) as service:
-        yield service.url
+    with redis_servers(directory) as start:
+        redis = start().url
+        env = settings_env(
+            broker_url=f"{redis}/0",
+            journal_url=f"{redis}/1",
+            redis_url=f"{redis}/2",
+            directory=directory,
+        )
+        env |= {"MEMRELAY_SOURCES": json.dumps(SOURCES), "MEMRELAY_ADMIN_KEY": ADMIN_KEY}
+        with Service(env, directory) as service:
+            yield service.url
     log.info("%d answers: %s", ANSWERS.total(), sorted(ANSWERS.items()))
 
 
@@ -82,5 +85,5 @@ def test_document_is_the_service_s(url: str) -> None:
 @document.parametrize()
 @tried(EXAMPLES)
 def test_service_is_as_its_document_says(url: str, case: schemathesis.Case) -> None:
-    answer = case.call_and_validate(base_url=url, headers=KEY, timeout=30)
+    answer = case.call_and_validate(base_url=url, headers=KEY, timeout=90)
     ANSWERS[answer.status_code] += 1

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.integration.conftest import Refused, Remember
+from tests.rig import wait_until
 
 TEXTS = (
     "The harbour is quiet in winter.",
@@ -73,7 +74,9 @@ def test_keyword_search_finds_only_what_has_the_word(
 def test_search_is_hybrid_unless_told_otherwise(
     http: httpx.Client, user: str, five: Sequence[str]
 ) -> None:
-    answer = search(http, query="bicycle", user_id=user)
+    asked = {"query": "bicycle", "user_id": user}
+    wait_until("it to be up to date", lambda: search(http, **asked)["behind"] == 0, 60)
+    answer = search(http, **asked)
     assert answer["mode"] == "hybrid"
     assert answer["served_by"] == ["redis", "sqlite"]
     assert answer["fallback"] is False
@@ -231,7 +234,8 @@ def test_search_after_a_job_sees_what_it_wrote(http: httpx.Client, user: str) ->
     for n in range(5):
         memories = [{"text": f"fact {n}", "id": f"{user}-{n}", "user_id": user}]
         job = http.post("/v1/memories", json={"memories": memories}).json()["job"]["id"]
-        answer = search(http, query=f"fact {n}", user_id=user, mode="semantic", after_job=job)
+        asked = {"query": f"fact {n}", "user_id": user, "mode": "semantic"}
+        answer = search(http, **asked, after_job=job, timeout=60)
         assert f"{user}-{n}" in ids(answer)
 
 

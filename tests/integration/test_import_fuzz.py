@@ -271,5 +271,5 @@ def check_stored(http: httpx.Client, summary: dict[str, Any], accepted: int) -> 
     if not accepted:
         assert summary["job"] is None
         return
-    job = http.get(f"/v1/jobs/{summary['job']['id']}", params={"wait": 30}).json()
+    job = http.get(f"/v1/jobs/{summary['job']['id']}", params={"wait": 60}).json()
     assert (job["status"], job["total"]) == ("stored", accepted)

@@ -25,7 +25,7 @@ def keys(rig: Rig) -> Iterator[Source]:
 
 def test_replica_serves_keys_while_the_primary_is_down(rig: Rig, keys: Source) -> None:
     keys.store_many({f"user:{n}": {"n": n} for n in range(5)})
-    wait_until("the replica to have all", lambda: _stored_everywhere(rig), 20)
+    wait_until("the replica to have all", lambda: _stored_everywhere(rig), 60)
     rig.stores["redis"].kill()
     assert keys.retrieve("user:3") == {"n": 3}
     assert keys.list_keys("user:*") == [f"user:{n}" for n in range(5)]
@@ -38,10 +38,11 @@ def test_replica_serves_keys_while_the_primary_is_down(rig: Rig, keys: Source) -
     held = keys.entry("user:0")
     stored = keys.store("user:0", "changed", if_match=held.version, wait=0.5)
     assert not stored.stored, "the primary is down"
+    wait_until("the replica to have it", lambda: keys.retrieve("user:0") == "changed", 60)
     with pytest.raises(errors.Conflict):
         keys.store("user:0", "lost", if_match=held.version, wait=0.5)
-    wait_until("the replica to have it", lambda: keys.retrieve("user:0") == "changed", 20)
     keys.store("user:0", "again", if_match=stored.version, wait=0.5)
+    wait_until("the replica to have that", lambda: keys.retrieve("user:0") == "again", 60)
     with pytest.raises(errors.Conflict):
         keys.store("user:0", "lost", overwrite=False, wait=0.5)
 
@@ -56,7 +57,7 @@ def test_condition_is_not_judged_by_what_is_older_than_the_last_write(
     with pytest.raises(errors.ServiceUnavailable) as raised:
         keys.store("k", 3, if_match=first.version)
     assert raised.value.code == "not_stored_yet"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     new = keys.store("new", 1, wait=0)
     with pytest.raises(errors.ServiceUnavailable):
         keys.store("new", 2, overwrite=False)
@@ -64,11 +65,12 @@ def test_condition_is_not_judged_by_what_is_older_than_the_last_write(
     assert not keys.exists("k")
     assert keys.list_keys() == []
     rig.service.start_worker()
-    wait_until("the new key", lambda: keys.exists("new"), 30)
+    rig.wait_drained(60)
+    assert keys.exists("new")
     with pytest.raises(errors.Conflict):
         keys.store("k", 3, if_match=second.version)
-    assert keys.store("new", 2, if_match=new.version, wait=20).stored
-    assert keys.store("k", 4, overwrite=False, wait=20).stored
+    assert keys.store("new", 2, if_match=new.version, wait=60).stored
+    assert keys.store("k", 4, overwrite=False, wait=60).stored
 
 
 def test_condition_is_judged_by_a_driver_that_was_filled_since_the_last_write(
@@ -80,12 +82,12 @@ def test_condition_is_judged_by_a_driver_that_was_filled_since_the_last_write(
         keys = relay.source()
         first = keys.store("k", 1)
         relay.join_driver("replica")
-        wait_until("it to be filled", lambda: _serves(relay, "replica"), 60)
+        wait_until("it to be filled", lambda: _serves(relay, "replica"), 120)
         relay.retire_driver("redis")
-        wait_until("it to be read", lambda: _reads(rig, "replica"), 20)
+        wait_until("it to be read", lambda: _reads(rig, "replica"), 60)
         with pytest.raises(errors.Conflict):
             keys.store("k", 2, overwrite=False)
-        assert keys.store("k", 2, if_match=first.version).stored
+        assert keys.store("k", 2, if_match=first.version, wait=60).stored
 
 
 def test_all_stores_down_is_said_and_not_taken_for_no_keys(rig: Rig, keys: Source) -> None:

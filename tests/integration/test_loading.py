@@ -80,8 +80,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
                 answer = httpx.post(
                     f"{service.url}/v1/memories",
                     json={"memories": [{"text": "Ana likes tea"}], "lane": lane},
-                    params={"wait": "stored", "timeout": "30s"},
-                    timeout=60,
+                    params={"wait": "stored", "timeout": "60s"},
+                    timeout=90,
                 )
                 assert answer.json()["job"]["status"] == "stored", answer.text
         yield {"api": service.api_log.read_text(), "worker": service.worker_log.read_text()}

@@ -35,7 +35,7 @@ async def test_memory_that_was_added_is_found_once_its_event_has_succeeded(
 ) -> None:
     event = await agent.call("add_memory", text="Ana prefers window seats.", user_id=user)
     assert event["status"] == "PENDING"
-    status = await agent.call("get_event_status", event_id=event["event_id"], wait_seconds=20)
+    status = await agent.call("get_event_status", event_id=event["event_id"], wait_seconds=30)
     assert status["status"] == "SUCCEEDED"
     answer = await agent.call("search_memories", query="where to sit?", filters=of(user))
     (hit,) = answer["results"]

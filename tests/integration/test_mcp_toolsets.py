@@ -22,7 +22,7 @@ def settle(http: httpx.Client) -> Settle:
 
     def wait() -> None:
         (job,) = http.get("/v1/jobs", params={"limit": 1}).json()["jobs"]
-        assert http.get(f"/v1/jobs/{job['id']}", params={"wait": 20}).json()["status"] == "stored"
+        assert http.get(f"/v1/jobs/{job['id']}", params={"wait": 60}).json()["status"] == "stored"
 
     return wait
 

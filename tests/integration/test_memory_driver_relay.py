@@ -16,7 +16,7 @@ from memrelay.compat.memory_driver.shelved import ShelfDriver
 from memrelay.errors import InvalidInput, MemrelayError, Permanent, Unavailable
 from tests.integration.test_remote_model import DIMENSIONS, Model
 from tests.memory_drivers import clean
-from tests.rig import Rig, redis_servers
+from tests.rig import Rig, memory, redis_servers
 from tests.service import Service
 
 POISON = "what the model refuses"
@@ -32,7 +32,7 @@ def test_what_others_put_there_is_recalled_if_it_is_the_users(
     driver: BaseMemoryDriver, service: Service, user: str
 ) -> None:
     with Memrelay(service.url) as relay:
-        relay.add([{"text": "hers", "user_id": user}, {"text": "nobody's"}], wait=30)
+        relay.add([{"text": "hers", "user_id": user}, {"text": "nobody's"}], wait=60)
     assert [found["content"] for found in driver.recall(user)] == ["hers"]
     assert isinstance(driver, ShelfDriver)
     after: str | None = None
@@ -73,6 +73,8 @@ def test_what_the_service_refuses_is_reported_one_by_one(tmp_path: Path) -> None
         rig = Rig(tmp_path, start, model=options)
         try:
             url = rig.start().service.url
+            rig.writer().put([memory("warm", "the worker is ready")])
+            rig.wait_drained(180)
             model.behave(poison=POISON)
             with clean(MEMORY_DRIVER="relay", MEMRELAY_URL=url):
                 check_refusals(get_memory_driver())

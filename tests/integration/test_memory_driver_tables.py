@@ -237,6 +237,6 @@ def test_a_server_that_comes_back_is_used_again(
         with pytest.raises(psycopg.OperationalError) as raised:
             driver.recall("ana")
         assert isinstance(raised.value, Unavailable)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
         server.start()
         assert [found["content"] for found in driver.recall("ana")] == ["kept"]

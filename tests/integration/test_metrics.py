@@ -105,4 +105,4 @@ def test_workers_are_counted_by_lane(http: httpx.Client) -> None:
             value(found, "memrelay_workers", lane=lane) >= 1 for lane in ("interactive", "bulk")
         )
 
-    wait_until("a worker on each lane", both, 30)
+    wait_until("a worker on each lane", both, 60)

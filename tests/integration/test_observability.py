@@ -49,7 +49,7 @@ class Watched:
 
     def add(self, text: str, *, wait: bool = True, **more: Any) -> dict[str, Any]:
         source = {"source": more.pop("source")} if "source" in more else {}
-        params = {"wait": "stored", "timeout": "30s"} if wait else {}
+        params = {"wait": "stored", "timeout": "60s"} if wait else {}
         headers = more.pop("headers", {})
         body = {"memories": [{"text": text, **more}], **source}
         answer = self.http.post("/v1/memories", json=body, params=params, headers=headers)
@@ -95,7 +95,7 @@ def watched(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         }
         service = Service(env, directory)
         service.env["PYTHONPATH"] += f"{os.pathsep}{directory / 'strangers'}"
-        with service, httpx.Client(base_url=service.url, timeout=60) as http:
+        with service, httpx.Client(base_url=service.url, timeout=90) as http:
             yield Watched(service, http, receiver, model, admin)
     admin.execute_command("ACL", "DELUSER", "watched")
     admin.close()
@@ -203,7 +203,11 @@ def provoke_a_driver(watched: Watched, text: str, memory: dict[str, Any]) -> Non
         ),
         SECONDS,
     )
-    assert value(scrape(watched.http), "memrelay_retries_total", stage="loud") > 0
+    wait_until(
+        "its retry there",
+        lambda: value(scrape(watched.http), "memrelay_retries_total", stage="loud") > 0,
+        SECONDS,
+    )
 
 
 def provoke_a_model(watched: Watched, text: str) -> None:
@@ -272,7 +276,11 @@ def test_every_line_of_every_process_is_a_json_object(watched: Watched) -> None:
     [row, *_] = [row for row in rows if "takes 1 memories later" in row["message"]]
     assert row["queue"] == "deliver.interactive"
     assert len(row["trace_id"]) == 32
-    assert any(row["trace_id"] == span.trace for span in watched.receiver.spans)
+    wait_until(
+        "its span",
+        lambda: any(row["trace_id"] == span.trace for span in watched.receiver.spans),
+        SECONDS,
+    )
 
 
 def test_a_line_names_the_envelope_as_its_job_does(watched: Watched) -> None:

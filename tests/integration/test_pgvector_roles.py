@@ -168,7 +168,7 @@ async def test_without_the_right_to_make_an_index_searches_are_exact(
     await driver.open()
     query = Query(mode="semantic", top_k=9, now=NOW, vector=vector("q"))
     assert len(await driver.search(SCOPE, query)) == 3
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "was not built" not in caplog.text:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert "credentials" in caplog.text

@@ -99,7 +99,7 @@ async def test_a_namespace_that_writes_faster_than_its_quota_is_told_when_to_com
     assert isinstance(await enter(journal, 100), Entered), "ten seconds' worth at once"
     refused = await enter(journal, 20)
     assert isinstance(refused, Full)
-    assert refused.retry_after == pytest.approx(2, abs=1)
+    assert refused.retry_after is not None and 0 < refused.retry_after <= 3
     assert isinstance(await enter(journal, 100, namespace="another"), Entered)
     await asyncio.sleep(0.3)
     assert isinstance(await enter(journal, 2), Entered)
@@ -152,7 +152,7 @@ async def test_a_lock_has_one_holder_until_it_is_given_back(clean: str) -> None:
 
 
 async def test_a_lock_is_not_given_back_while_a_call_may_still_be_going_on(clean: str) -> None:
-    journal = Journal(clean, lease_ms=200)
+    journal = Journal(clean, lease_ms=2_000)
     locks = Locks(journal)
     with pytest.raises(Unavailable):
         async with locks.hold("l", "one"):
@@ -160,7 +160,7 @@ async def test_a_lock_is_not_given_back_while_a_call_may_still_be_going_on(clean
     with pytest.raises(Busy):
         async with locks.hold("l", "two", wait=0):
             pass
-    async with locks.hold("l", "two", wait=1):
+    async with locks.hold("l", "two", wait=30):
         pass
     await journal.close()
 

@@ -444,7 +444,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
 
 async def _agreed(nodes: Sequence[Any]) -> None:
     """Return when every node knows all slots' owners."""
-    for _ in range(300):
+    for _ in range(1200):
         infos = [await node.execute_command("CLUSTER", "INFO") for node in nodes]
         if all(b"cluster_state:ok" in info and b"known_nodes:3" in info for info in infos):
             return

@@ -103,9 +103,15 @@ def test_no_worker_tells_the_password_of_the_sentinels(watched: Watched) -> None
         return bool(told)
 
     wait_until("a worker's answer", answered, SECONDS)
-    told += app.control.broadcast("conf", reply=True, timeout=2, arguments={"with_defaults": True})
     assert "prefetch_count" in str(told)
-    assert "master_name" in str(told)
+
+    def configured() -> bool:
+        told.extend(
+            app.control.broadcast("conf", reply=True, timeout=2, arguments={"with_defaults": True})
+        )
+        return "master_name" in str(told)
+
+    wait_until("a worker's settings", configured, SECONDS)
     assert PASSWORD not in str(told)
     assert PASSWORD not in watched.service.worker_log.read_text()
 

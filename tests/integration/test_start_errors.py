@@ -22,7 +22,7 @@ from memrelay.testing.model_server import Behaviour, ModelServer
 from tests.service import settings_env
 
 ROOT = Path(__file__).parent.parent.parent
-SECONDS = 30  # of which importing LiteLLM takes 5 on a small machine
+SECONDS = 120  # of which importing LiteLLM takes 5 on a small machine
 PASSED_ON = ("HOME", "LANG", "PATH", "TMPDIR")
 MODULES = {"api": "memrelay api: ", "workers": "memrelay worker: "}
 

@@ -324,7 +324,7 @@ def _stored(client: httpx.Client, memories: list[dict[str, Any]], request: str) 
     headers = {"Idempotency-Key": request} if request else {}
     answer = client.post("/v1/memories", json={"memories": memories}, headers=headers)
     assert answer.status_code == 202, answer.text
-    job: dict[str, Any] = client.get(answer.headers["location"], params={"wait": 30}).json()
+    job: dict[str, Any] = client.get(answer.headers["location"], params={"wait": 60}).json()
     assert job["status"] in ("stored", "partial", "failed"), job
     return job
 
@@ -408,7 +408,7 @@ async def test_no_tool_tells_of_another_s(ground: Ground) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     it = ground.victim
     by_name = {"user_id": it.user, "memory_id": it.id, "event_id": it.job, "query": "likes tea"}
-    async with httpx2.AsyncClient(headers=headers, timeout=30) as client:
+    async with httpx2.AsyncClient(headers=headers, timeout=90) as client:
         agent = Agent(lambda: streamable_http_client(url, http_client=client))
         tools = await agent.declared()
         assert len(tools) > 5

@@ -151,7 +151,7 @@ class Tenant:
 
     async def stored(self) -> dict[str, tuple[str, str]]:
         """What there is once nothing of its waits any more."""
-        for _ in range(600):
+        for _ in range(3000):
             if (await self.ask("GET", "/v1/usage")).json()["waiting"]["memories"] == 0:
                 break
             await asyncio.sleep(0.1)

@@ -175,7 +175,7 @@ async def _assert_live(driver: WeaviateDriver, model: Model) -> None:
 
 
 async def _until_served(driver: WeaviateDriver) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             try:
                 await driver.count(SCOPE, None, now=NOW)

@@ -47,7 +47,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 def _ask(url: str, *statements: str) -> object:
     """The first value of the last one's answer."""
-    with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
+    with psycopg.connect(url, connect_timeout=60, autocommit=True) as connection:
         for statement in statements:
             cursor = connection.execute(statement)
         row = cursor.fetchone() if cursor.description else None
@@ -74,7 +74,7 @@ def test_what_was_committed_survives_a_kill_that_leaves_no_process(start: Start)
 
     server.kill()
 
-    wait_until("the children to end", lambda: all(_ended(pid) for pid in children), 10)
+    wait_until("the children to end", lambda: all(_ended(pid) for pid in children), 60)
     assert other.running
     server.start()
     assert _ask(server.url, "SELECT v::text FROM kept") == "[1,2]"
@@ -86,13 +86,13 @@ def test_a_frozen_postgres_answers_on_no_connection_until_it_is_thawed(start: St
     server = start()
     with psycopg.connect(server.url) as connection:
         connection.pgconn.send_query(b"SELECT 1")
-        wait_until("an answer", lambda: _answered(connection), 5)
+        wait_until("an answer", lambda: _answered(connection), 60)
         server.freeze()
         connection.pgconn.send_query(b"SELECT 1")
         with pytest.raises(AssertionError, match="waited"):
             wait_until("an answer", lambda: _answered(connection), 0.5)
         server.thaw()
-        wait_until("an answer", lambda: _answered(connection), 5)
+        wait_until("an answer", lambda: _answered(connection), 60)
     server.freeze()
     server.stop()
     assert not server.running
@@ -130,7 +130,7 @@ def test_a_postgres_ends_when_its_parent_is_killed(start: Start, tmp_path: Path)
         check=False,
     )
     assert parent.returncode == -signal.SIGKILL, parent.stderr
-    wait_until("it to end", lambda: is_free(port), 30)
+    wait_until("it to end", lambda: is_free(port), 60)
 
 
 def test_without_root_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

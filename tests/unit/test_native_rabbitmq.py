@@ -50,11 +50,11 @@ def _publish(server: RabbitMQServer) -> None:
     options = {"confirm_publish": True}
     with Connection(server.url, transport_options=options) as connection:
         _KEPT(connection.default_channel).declare()
-        connection.Producer().publish("kept", exchange="", routing_key="kept", confirm_timeout=10)
+        connection.Producer().publish("kept", exchange="", routing_key="kept", confirm_timeout=60)
 
 
 def _get(server: RabbitMQServer) -> object:
-    with Connection(server.url, transport_options={"read_timeout": 10}) as connection:
+    with Connection(server.url, transport_options={"read_timeout": 60}) as connection:
         message = _KEPT(connection.default_channel).get(no_ack=True)
         return message and message.payload
 
@@ -87,7 +87,7 @@ def test_what_rabbitmq_confirmed_survives_a_kill_that_leaves_no_process(start: S
     server.kill()
 
     # Erlang's helper for child processes holds no lock on the data: it ends as soon as it is scheduled.
-    wait_until("the children to end", lambda: all(_ended(pid) for pid in children), 10)
+    wait_until("the children to end", lambda: all(_ended(pid) for pid in children), 60)
     assert other.running
     server.start()
     assert _get(server) == "kept"
@@ -106,8 +106,8 @@ def test_an_alarm_can_be_raised_and_a_frozen_rabbitmq_stopped_in_order(start: St
     server = start()
     server.raise_alarm()
     server.lift_alarm()
-    assert "memory resource limit alarm set" in server.log.read_text()
-    assert "memory resource limit alarm cleared" in server.log.read_text()
+    for told in ("memory resource limit alarm set", "memory resource limit alarm cleared"):
+        wait_until("it to say so", lambda told=told: told in server.log.read_text(), 60)
     server.freeze()
     server.stop()
     assert not server.running
@@ -125,7 +125,7 @@ def test_a_rabbitmq_ends_when_its_parent_is_killed(start: Start, tmp_path: Path)
         check=False,
     )
     assert parent.returncode == -signal.SIGKILL, parent.stderr
-    wait_until("it to end", lambda: is_free(port), 30)
+    wait_until("it to end", lambda: is_free(port), 60)
 
 
 def test_without_root_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

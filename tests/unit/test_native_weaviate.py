@@ -24,13 +24,13 @@ _OBJECT = b'{"class": "Kept", "properties": {"t": "kept"}, "vector": [1.0, 0.0]}
 def _post(server: WeaviateServer, path: str, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     with urllib.request.urlopen(
-        urllib.request.Request(f"{server.url}/v1/{path}", body, headers), timeout=10
+        urllib.request.Request(f"{server.url}/v1/{path}", body, headers), timeout=60
     ) as answer:
         answer.read()
 
 
 def _get(url: str, path: str) -> str:
-    with urllib.request.urlopen(f"{url}/v1/{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/v1/{path}", timeout=60) as answer:
         return str(answer.read(), "utf-8")
 
 

@@ -117,7 +117,7 @@ async def test_no_other_users_and_no_other_apps_memories_are_found(
 async def test_memories_of_other_clients_are_not_the_apps(
     memory: MemrelayMemoryService, relay: AsyncMemrelay, user: str
 ) -> None:
-    await relay.add([{"text": "Seats from elsewhere", "user_id": user}], wait=30)
+    await relay.add([{"text": "Seats from elsewhere", "user_id": user}], wait=60)
     assert await texts(memory, user) == []
 
 

@@ -25,7 +25,7 @@ def empty(relay: Memrelay) -> Iterator[Empty]:
     yield used.append
     for source in used:
         for job in relay.purge("default", source=source).jobs:
-            assert relay.wait_job(job.id, timeout=30).ended
+            assert relay.wait_job(job.id, timeout=120).ended
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def test_more_than_one_request_can_bring_are_added_and_deleted(relay: Memrelay, 
 def test_a_write_need_not_be_waited_for(relay: Memrelay, user: str) -> None:
     store = MemrelayVectorStore(relay=relay, user_id=user, wait=0)
     (id,) = store.add_texts(["Ana plays the cello."])
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not store.get_by_ids([id]):
         assert time.monotonic() < until
         time.sleep(0.05)

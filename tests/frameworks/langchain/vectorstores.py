@@ -29,5 +29,5 @@ class TestOneUsers(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, relay: Memrelay, empty: Empty) -> VectorStore:
         empty("default")
-        relay.add({"text": "foo", "user_id": "somebody else"}, wait=30)
+        relay.add({"text": "foo", "user_id": "somebody else"}, wait=60)
         return MemrelayVectorStore(relay=relay, user_id="ana")

@@ -49,7 +49,7 @@ async def test_tools_are_listed_with_their_schemas() -> None:
 async def test_memory_is_found_once_its_event_has_succeeded(user: str) -> None:
     event = (await called("add_memory", text="Ana likes tea.", user_id=user)).structuredContent
     assert event is not None
-    status = await called("get_event_status", event_id=event["event_id"], wait_seconds=20)
+    status = await called("get_event_status", event_id=event["event_id"], wait_seconds=30)
     assert status.structuredContent is not None
     assert status.structuredContent["status"] == "SUCCEEDED"
     filters = {"AND": [{"user_id": user}]}

@@ -279,7 +279,7 @@ async def test_a_search_may_be_narrowed_but_not_by_what_nobody_knows(
 async def test_a_memory_that_nat_did_not_write_is_found(
     editor: Any, relay: AsyncMemrelay, user: str
 ) -> None:
-    accepted = await relay.add({"text": "By hand", "user_id": user, "tags": ["t"]}, wait=20)
+    accepted = await relay.add({"text": "By hand", "user_id": user, "tags": ["t"]}, wait=60)
     (item,) = await found(editor, user)
     assert (item.memory, item.conversation, item.tags) == ("By hand", None, ["t"])
     assert item.memory_id == accepted.memories[0].id
