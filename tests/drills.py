@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -44,7 +42,7 @@ def freeze_in_hand(rig: Rig) -> int:
         rig.freeze(store)
     wait_in_hand(rig)
     time.sleep(0.5)
-    os.killpg(group, signal.SIGSTOP)
+    rig.service.freeze_worker()
     for store in rig.stores:
         rig.thaw(store)
     assert rig.leased() > 0

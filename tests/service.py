@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from deploy.native.server import wait_until_stopped
 from memrelay.embedded.leash import leashed
 from memrelay.embedded.ports import free_port, is_free
 
@@ -143,6 +144,15 @@ class Service:
                 os.kill(lane, signal.SIGKILL)
             process.kill()
             process.wait()
+
+    def freeze_worker(self) -> None:
+        """SIGSTOP to the parent and all its children; none of them does anything more on return."""
+        group = [self.worker_pid, *self.worker_lanes, *self.worker_children]
+        os.killpg(self.worker_pid, signal.SIGSTOP)
+        wait_until_stopped(group)
+
+    def thaw_worker(self) -> None:
+        os.killpg(self.worker_pid, signal.SIGCONT)
 
     def restart_api(self) -> None:
         self.kill_api()

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -235,12 +233,12 @@ def _popped_unread(bench: Bench) -> bool:
 
     wait_until("the queue to move no more", settled, 120)
     before, pushed = bench.broker.held(QUEUE), bench.broker.pushed()
-    os.killpg(bench.rig.service.worker_pid, signal.SIGSTOP)
+    bench.rig.service.freeze_worker()
     bench.write()
     wait_until("it to be published", lambda: bench.broker.pushed() > pushed, 60)
     if bench.broker.held(QUEUE) == before:
         return True
-    os.killpg(bench.rig.service.worker_pid, signal.SIGCONT)
+    bench.rig.service.thaw_worker()
     bench.rig.wait_drained(BACK_SECONDS)
     return False
 

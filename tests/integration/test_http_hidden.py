@@ -6,8 +6,6 @@ so that the driver which is asked still holds what must not be seen.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,12 +120,11 @@ class Client:
 @contextmanager
 def worker_frozen(rig: Rig) -> Iterator[None]:
     """Nothing is stored or deleted meanwhile."""
-    group = rig.service.worker_pid
-    os.killpg(group, signal.SIGSTOP)
+    rig.service.freeze_worker()
     try:
         yield
     finally:
-        os.killpg(group, signal.SIGCONT)
+        rig.service.thaw_worker()
 
 
 def test_deleted_by_id_is_gone_at_once(client: Client) -> None:

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from deploy.native.server import wait_until_stopped
 from tests.fuzzing import tried
 from tests.service import Service, children
 
@@ -151,7 +152,7 @@ class Machine(RuleBasedStateMachine):
         self.hold()
 
     def hold(self) -> None:
-        os.killpg(self.service.worker_pid, signal.SIGSTOP)
+        self.service.freeze_worker()
         self.frozen = True
 
     @precondition(lambda self: self.frozen)
@@ -163,11 +164,13 @@ class Machine(RuleBasedStateMachine):
         """One lane alone, 0 being the interactive one: what it has is older than what the other stores."""
         self.thaw()
         parent = self.service.worker_lanes[lane]
-        for pid in (parent, *children(parent)):
+        lane_pids = [parent, *children(parent)]
+        for pid in lane_pids:
             os.kill(pid, signal.SIGSTOP)
+        wait_until_stopped(lane_pids)
 
     def thaw(self) -> None:
-        os.killpg(self.service.worker_pid, signal.SIGCONT)
+        self.service.thaw_worker()
         self.frozen = False
 
     def settle(self) -> None:

@@ -17,6 +17,7 @@ import pytest
 import redis
 
 from backends.journal.journal import PREFIX
+from deploy.native.server import wait_until_stopped
 from memrelay import exits
 from memrelay.embedded.apps import app_command
 from tests.integration.test_remote_model import DIMENSIONS, Model
@@ -127,6 +128,7 @@ def test_searches_are_of_one_space_and_complete_all_the_while(rig: Rig) -> None:
         wait_until("it to begin", lambda: is_building(rig), 120)
         assert other._api is not None
         os.kill(other._api.pid, signal.SIGSTOP)
+        wait_until_stopped([other._api.pid])
         status, told = ended(process)
         wait_until("the first to have moved", lambda: one.spaces == [256, DIMENSIONS], 120)
         os.kill(other._api.pid, signal.SIGCONT)

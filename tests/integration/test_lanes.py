@@ -20,6 +20,7 @@ import redis
 from backends.journal import Journal, Put, Unit, encode_write
 from backends.journal.journal import PREFIX
 from deploy.native.redis import RedisServer
+from deploy.native.server import wait_until_stopped
 from memrelay.batching import MAX_MEMORIES, pack
 from memrelay.jobs import deliver_queue
 from tests.bench import Bench
@@ -184,6 +185,7 @@ def test_a_single_write_is_stored_while_everything_of_the_bulk_lane_stands_still
     _, bulk = service.worker_lanes
     frozen = [bulk, *children(bulk)]
     stop(frozen, signal.SIGSTOP)
+    wait_until_stopped(frozen)
     try:
         delayed = write(service, "bulk", 0.5)
         assert delayed.status_code == 202

@@ -22,6 +22,7 @@ from backends.broker import Publisher, create_app
 from backends.journal import Journal, Put, ThreadJournal, Unit, encode_write
 from backends.journal.journal import PREFIX
 from deploy.native.redis import RedisServer
+from deploy.native.server import wait_until_stopped
 from memrelay.batching import pack
 from memrelay.jobs import deliver_queue
 from memrelay.settings import Settings, SourceSettings
@@ -238,4 +239,5 @@ def _frozen_children(service: Service) -> list[int]:
     frozen = children(service.worker_lanes[0])
     for child in frozen:
         os.kill(child, signal.SIGSTOP)
+    wait_until_stopped(frozen)
     return frozen
