@@ -162,7 +162,7 @@ class Machine(RuleBasedStateMachine):
         self.thaw()
 
     def hold_bulk(self) -> None:
-        """The bulk lane alone, deletes by user in it: it is older than what the other one stores."""
+        """The bulk lane alone: what it has is older than what the other one stores."""
         self.thaw()
         parent = self.service.worker_lanes[1]
         for pid in (parent, *children(parent)):
@@ -288,15 +288,6 @@ class Machine(RuleBasedStateMachine):
             self.deleted([number])
         else:
             self.remembered([number], {**memory, "user_id": f"{self.own}-{PEOPLE[1]}"})
-        self.compare_when_newest_is_stored()
-
-    @rule(number=NUMBERS, text=TEXTS, owner=OWNERS)
-    def overtake_a_delete(self, number: int, text: str, owner: str) -> None:
-        """What was written after a delete by user is not deleted by it."""
-        self.hold_bulk()
-        self.deleted_where(owner)
-        memory = {"text": text, "tags": [], "metadata": {}, "user_id": f"{self.own}-{owner}"}
-        self.remembered([number], memory)
         self.compare_when_newest_is_stored()
 
     def compare_when_newest_is_stored(self) -> None:
