@@ -5,8 +5,6 @@ model says; what was deleted is gone at once. Meanwhile the worker freezes and g
 from __future__ import annotations
 
 import json
-import os
-import signal
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -23,9 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from deploy.native.server import wait_until_stopped
 from tests.fuzzing import tried
-from tests.service import Service, children
+from tests.service import Service
 
 EXAMPLES, STEPS = 8, 30
 NUMBERS = st.integers(0, 4)
@@ -160,15 +157,6 @@ class Machine(RuleBasedStateMachine):
     def go_on(self) -> None:
         self.thaw()
 
-    def hold_lane(self, lane: int) -> None:
-        """One lane alone, 0 being the interactive one: what it has is older than what the other stores."""
-        self.thaw()
-        parent = self.service.worker_lanes[lane]
-        lane_pids = [parent, *children(parent)]
-        for pid in lane_pids:
-            os.kill(pid, signal.SIGSTOP)
-        wait_until_stopped(lane_pids)
-
     def thaw(self) -> None:
         self.service.thaw_worker()
         self.frozen = False
@@ -279,37 +267,8 @@ class Machine(RuleBasedStateMachine):
         memory = merged(newest.memory, changes)
         self.entered(told, [{"tags": [], "metadata": {}, **memory}])
 
-    @rule(number=NUMBERS, text=TEXTS, newer=st.sampled_from(("write", "delete")))
-    def overtake_a_write(self, number: int, text: str, newer: str) -> None:
-        """The older write comes to the stores last, and changes nothing."""
-        self.hold_lane(1)
-        memory = {"text": text, "tags": ["x"], "metadata": {}}
-        self.remembered([number], {**memory, "user_id": f"{self.own}-{PEOPLE[0]}"}, lane="bulk")
-        if newer == "delete":
-            self.deleted([number])
-        else:
-            self.remembered([number], {**memory, "user_id": f"{self.own}-{PEOPLE[1]}"})
-        self.compare_when_newest_is_stored()
-
-    @rule(number=NUMBERS, text=TEXTS, owner=OWNERS)
-    def overtake_a_delete(self, number: int, text: str, owner: str) -> None:
-        """What was written after a delete by user is not deleted by it."""
-        self.hold_lane(0)
-        self.deleted_where(owner)
-        memory = {"text": text, "tags": [], "metadata": {}, "user_id": f"{self.own}-{owner}"}
-        self.remembered([number], memory, lane="bulk")
-        self.compare_when_newest_is_stored()
-
-    def compare_when_newest_is_stored(self) -> None:
-        newest = self.jobs[-1][0]
-        assert self.http.get(f"/v1/jobs/{newest}", params={"wait": 30}).json()["status"] == "stored"
-        self.compare_memories()
-
     @rule(numbers=st.lists(NUMBERS, min_size=1, max_size=2, unique=True), repeated=st.booleans())
     def delete(self, numbers: list[int], repeated: bool) -> None:
-        self.deleted(numbers, repeated=repeated)
-
-    def deleted(self, numbers: list[int], *, repeated: bool = False) -> None:
         ids = [self.id(number) for number in numbers]
         path, body = "/v1/memories/delete", {"ids": ids}
         if len(ids) == 1:
@@ -322,9 +281,6 @@ class Machine(RuleBasedStateMachine):
 
     @rule(owner=OWNERS, tag=st.sampled_from(("*", "x y", "x", "")), repeated=st.booleans())
     def delete_where(self, owner: str, tag: str, repeated: bool) -> None:
-        self.deleted_where(owner, tag, repeated=repeated)
-
-    def deleted_where(self, owner: str, tag: str = "", *, repeated: bool = False) -> None:
         what: dict[str, Any] = {"user_id": f"{self.own}-{owner}"}
         if tag:
             what["filter"] = {"tags": tag}
