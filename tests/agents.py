@@ -39,7 +39,12 @@ class Agent:
     async def done(self, name: str, /, **arguments: Any) -> Any:
         """A write, once its event has succeeded; gives what the write answered."""
         event = await self.call(name, **arguments)
-        status = await self.call("get_event_status", event_id=event["event_id"], wait_seconds=30)
+        for _ in range(4):
+            status = await self.call(
+                "get_event_status", event_id=event["event_id"], wait_seconds=30
+            )
+            if status["status"] not in ("PENDING", "RUNNING"):
+                break
         assert status["status"] == "SUCCEEDED", status
         return event
 
