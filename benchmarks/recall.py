@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy as np
 from backends.registry import create_embedder
 from benchmarks.ingest import BATCH, MODEL
 from memrelay.driver import Driver, Query
+from memrelay.errors import Transient
 from memrelay.filters import Filter, matches
-from memrelay.types import Memory, Scope, Space, Upsert
+from memrelay.types import Memory, Op, Outcome, Scope, Space, Upsert
 
 TOP = 10
 NOW = 1
+TRIES = 10
 
 type Exact = Sequence[tuple[bytes, Any]]
 """Each question's vector, and its cosine with every memory; -2 for what does not pass."""
@@ -38,8 +41,16 @@ async def fill(driver: Driver, scope: Scope, memories: Sequence[Memory], vectors
     for start in range(0, len(memories), BATCH):
         part = memories[start : start + BATCH]
         ops = [Upsert(memory, vectors[start + at].tobytes()) for at, memory in enumerate(part)]
-        outcomes = await driver.apply(scope, ops)
+        outcomes = await _applied(driver, scope, ops)
         assert all(outcome.status == "applied" for outcome in outcomes.values()), outcomes
+
+
+async def _applied(driver: Driver, scope: Scope, ops: Sequence[Op]) -> Mapping[str, Outcome]:
+    """On a busy machine a store may take longer than a driver waits; an apply may be repeated."""
+    for _ in range(TRIES):
+        with suppress(Transient):
+            return await driver.apply(scope, ops)
+    return await driver.apply(scope, ops)
 
 
 def exact(memories: Sequence[Memory], vectors: Any, chosen: Filter | None, questions: Any) -> Exact:
