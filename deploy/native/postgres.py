@@ -20,7 +20,7 @@ _PROGRAMS = "/usr/lib/postgresql/17/bin"
 _CLUSTER = f"{DATA}/data"
 _NAME = "memrelay"
 _ANSWER_SECONDS = 1.0
-_CHILDREN_SECONDS = 10.0
+_CHILDREN_SECONDS = 60.0
 _STARTUP = 3 << 16  # version 3.0 of the protocol
 _AUTHENTICATION = b"R"  # the first byte of what follows when it takes clients
 
@@ -53,7 +53,7 @@ class PostgresServer(Server):
     """
 
     name: ClassVar[str] = "pgvector"
-    start_seconds: ClassVar[float] = 60  # 2 to 3 for a new one on an idle machine
+    start_seconds: ClassVar[float] = 120  # 2 to 3 for a new one on an idle machine
     stop_seconds: ClassVar[float] = 30
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # SIGTERM would wait for clients to go
 

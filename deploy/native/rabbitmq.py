@@ -22,7 +22,7 @@ _TMP = "/tmp"  # nosec B108 # inside the chroot
 _SERVE = f"setpriv --pdeathsig KILL epmd & exec {_PROGRAMS}/rabbitmq-server"
 _ANSWER_SECONDS = 1.0
 _CTL_SECONDS = 60.0
-_CHILDREN_SECONDS = 10.0
+_CHILDREN_SECONDS = 60.0
 type Alarm = Literal["memory", "disk"]
 _ALARMS: dict[Alarm, tuple[list[str], list[str]]] = {
     "memory": (

@@ -24,8 +24,8 @@ class SentinelServer(Server):
     """
 
     name: ClassVar[str] = "sentinel"
-    start_seconds: ClassVar[float] = 60
-    stop_seconds: ClassVar[float] = 10
+    start_seconds: ClassVar[float] = 120
+    stop_seconds: ClassVar[float] = 30
 
     def __init__(
         self, directory: Path, port: int, master: RedisServer, *, password: str = ""
