@@ -19,7 +19,7 @@ from memrelay.embedded.leash import leashed
 from memrelay.embedded.ports import free_port, is_free
 
 _ROOT = Path(__file__).parent.parent
-_START_SECONDS = 120.0
+_START_SECONDS = 180.0
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 30
@@ -242,8 +242,11 @@ class Service:
         """Whether a delete of what there is not has come through."""
         path = "/v1/memories/nothing?wait=stored&timeout=60s"
         request = urllib.request.Request(self.url + path, method="DELETE")
-        with urllib.request.urlopen(request, timeout=90) as answer:
-            return bool(answer.status == 200)
+        try:
+            with urllib.request.urlopen(request, timeout=90) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
 
     def _end(self, process: subprocess.Popen[bytes] | None) -> None:
         if process is None:
