@@ -31,6 +31,9 @@ class Capabilities:
     survives_kill: bool = True
     """What it acknowledged is there, and found, after its server was killed; if not, the last of it needs a
     recheck."""
+    filtered_find: bool = True
+    """``find`` filters in the store; if not, a page with a rare match in it takes as long as the whole scope
+    (but for filters that name users or ids), and deletes by filter go through the scope without a filter."""
     local_only: bool = False
     """The store is a file of one machine."""
     max_dimensions: int = 4096

@@ -19,7 +19,7 @@ from memrelay.jobs import deliver_queue
 from memrelay.types import Delete, Memory, Op, Scope
 from workers.batch import Item, driver_of
 from workers.isolate import isolate
-from workers.peers import PAGE, page
+from workers.peers import page
 from workers.room import Room
 
 BRIEFLY = 0.2
@@ -150,20 +150,23 @@ def _permanent(error: MemrelayError) -> Permanent:
 async def _delete(room: Room, at: Target, item: Item, applied: Applied) -> None:
     """Delete what a filter matches below the item's version, page by page.
 
-    Each at its own version: a newer one of it that the filter does not match may be on its way.
+    Each at its own version: a newer one of it that the filter does not match may be on its way. What an
+    earlier task of this process has gone through is not gone through again.
     """
     assert isinstance(item.write, DropWhere)
     chosen = scoped_filter(item.write.filter)
     until = time.monotonic() + DELETING_SECONDS
-    after: str | None = None
+    place = (at.store.name, item.version)
     try:
         while True:
+            after = room.deleted_up_to.get(place)
             found = await at.store.call(at.scope, partial(page, at.scope, chosen, after))
-            older = [memory for memory in found if memory.version < item.version]
+            older = [memory for memory in found.matching if memory.version < item.version]
             await _delete_all(room, at, older)
-            if len(found) < PAGE:
+            if found.ended:
+                room.deleted_up_to.pop(place, None)
                 return
-            after = found[-1].id
+            room.deleted_up_to[place] = found.after
             if time.monotonic() > until:
                 raise Unfinished("a delete by filter has more to do", retry_after=0.1)
     except (Unfinished, Permanent) as error:

@@ -16,12 +16,12 @@ from backends.reconcile import Peer
 from backends.sources import Source
 from backends.store import Store
 from memrelay.driver import Driver
-from memrelay.filters import Filter
+from memrelay.filters import Filter, matches, required_values
 from memrelay.types import Delete, Memory, Op, Outcome, Scope
 from workers.room import Room
 
 PAGE = 512
-"""Memories that a delete by filter finds at a time."""
+"""Memories that a delete by filter looks at at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +87,36 @@ async def delete_where(peer: Peer, scope: Scope, line: Scoped) -> None:
     while True:
         found = await peer.call(scope, partial(page, scope, chosen, after))
         older = [
-            Delete(memory.id, memory.version) for memory in found if memory.version < line.version
+            Delete(memory.id, memory.version)
+            for memory in found.matching
+            if memory.version < line.version
         ]
         for outcome in (await peer.write(scope, older)).values() if older else ():
             if outcome.error is not None:
                 raise outcome.error
-        if len(found) < PAGE:
+        if found.ended:
             return
-        after = found[-1].id
+        after = found.after
 
 
-async def page(
-    scope: Scope, chosen: Filter | None, after: str | None, driver: Driver
-) -> Sequence[Memory]:
-    """At most ``PAGE`` memories that ``chosen`` matches, from behind the id ``after`` on."""
-    return await driver.find(scope, chosen, after=after, limit=PAGE)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Memories that a filter matches, how far they reach, and whether that is the end."""
+
+    matching: Sequence[Memory]
+    after: str | None
+    ended: bool
+
+
+async def page(scope: Scope, chosen: Filter | None, after: str | None, driver: Driver) -> Part:
+    """What ``chosen`` matches from behind the id ``after`` on: at most ``PAGE``, or among ``PAGE``."""
+    asked = chosen
+    if not driver.capabilities.filtered_find and not _names_few(chosen):
+        asked = None
+    found = await driver.find(scope, asked, after=after, limit=PAGE)
+    matching = found if asked is chosen else [one for one in found if matches(chosen, one)]
+    return Part(matching, found[-1].id if found else after, len(found) < PAGE)
+
+
+def _names_few(chosen: Filter | None) -> bool:
+    return any(required_values(chosen, field) is not None for field in ("user_id", "id"))

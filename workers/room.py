@@ -35,6 +35,8 @@ class Room:
         self.pace: Pace
         self.counts: Counter[str] = Counter()
         """What is to be added to the journal's totals with the next settle."""
+        self.deleted_up_to: dict[tuple[str, int], str | None] = {}
+        """The last id that a delete by filter which has not ended has gone through; by driver and version."""
         self._backoff = Backoff()
         self._random = Random()
         self.loop.run_until_complete(self._open(settings))

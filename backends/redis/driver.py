@@ -42,7 +42,7 @@ class RedisDriver:
     at most ``scatter`` partitions, hence ``unscoped_search=False``.
     """
 
-    capabilities = Capabilities(unscoped_search=False)
+    capabilities = Capabilities(unscoped_search=False, filtered_find=False)
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,20 @@ from backends.journal import Hidden
 from backends.journal.marks import user_mark
 from backends.journal.tombstones import forgotten
 from memrelay.errors import Permanent, Unavailable
+from memrelay.filters import Compare
 from memrelay.testing.faulty import Fault
 from memrelay.times import now_us
 from memrelay.types import Delete, Op, Upsert
 from tests.bench import NAMESPACE, Bench
+from workers import apply, peers
 from workers.collect import collect
 from workers.deliver import work
 from workers.expire import expire
 from workers.peers import all_places, peers_of
 from workers.recheck import mend
 
+RARE = Compare("metadata.kind", "$eq", "rare")
+OF_ANA = Compare("user_id", "$eq", "ana")
 DOWN = Fault(error=Unavailable("it is down"))
 
 
@@ -49,6 +54,29 @@ def test_a_delete_by_user_takes_what_is_stored_and_what_is_still_waiting(bench: 
         assert held.keys() == {"another's", "later"}
         assert held["later"].version == later
     assert bench.job(deleted).status == "stored"
+
+
+def test_a_delete_by_filter_goes_through_a_scope_in_parts_and_on_where_it_was(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the driver filters by itself: no call of it looks at more than a page, whatever matches; and a
+    delete that takes longer than a task may last comes to its end."""
+    monkeypatch.setattr(peers, "PAGE", 2)
+    monkeypatch.setattr(apply, "DELETING_SECONDS", -1.0)
+    bench.drivers["a"].capabilities = replace(bench.drivers["a"].capabilities, filtered_find=False)
+    bench.put(*(f"m{n}" for n in range(6)), metadata={"kind": "note"})
+    bench.put("m6", "m7", metadata={"kind": "rare"})
+    bench.work()
+    part = bench.run(peers.page(bench.scope, RARE, None, bench.drivers["a"]))
+    assert part == peers.Part([], "m1", False)
+    few = bench.run(peers.page(bench.scope, OF_ANA, None, bench.drivers["a"]))
+    assert few == peers.Part([], None, True)
+    deleted = bench.drop_where({"metadata.kind": "rare"})
+    bench.work()
+    assert bench.job(deleted).status == "stored"
+    for driver in "ab":
+        assert bench.held(driver, "m5", "m6", "m7").keys() == {"m5"}
+    assert bench.room.deleted_up_to == {}
 
 
 def test_a_delete_by_filter_covers_what_comes_late_from_before_it(bench: Bench) -> None:
