@@ -31,7 +31,8 @@ run: venv
 	$(BIN)/memrelay up --sample examples/conversation.ndjson
 
 test: venv
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m alone
 
 check: venv
 	$(BIN)/ruff format --check .

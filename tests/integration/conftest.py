@@ -38,9 +38,39 @@ SOURCES = {
 }
 PROBLEM = {"type", "title", "status", "code", "detail", "request_id"}
 
+ALONE = {
+    "test_broker_faults",
+    "test_faults",
+    "test_faults_network",
+    "test_faults_order",
+    "test_faults_points",
+    "test_faults_postgres",
+    "test_faults_stores",
+    "test_http_hidden",
+    "test_http_members",
+    "test_http_reembed",
+    "test_keys_faults",
+    "test_lanes",
+    "test_migrate",
+    "test_pgvector_faults",
+    "test_reconcile_stores",
+    "test_remote_model",
+    "test_sentinel",
+    "test_sweep",
+    "test_weaviate_crash",
+}
+"""Modules that kill, freeze and flood, and look at how long things take."""
+
 type Remember = Callable[..., dict[str, Any]]
 type Opened = Callable[..., AbstractAsyncContextManager[FastAPI]]
 type Refused = Callable[..., dict[str, Any]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in ALONE:
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session")
