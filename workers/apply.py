@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import batched
 
 from backends.journal import Claim, DropWhere
@@ -19,7 +18,7 @@ from memrelay.jobs import deliver_queue
 from memrelay.types import Delete, Memory, Op, Scope
 from workers.batch import Item, driver_of
 from workers.isolate import isolate
-from workers.peers import page
+from workers.peers import parts
 from workers.room import Room
 
 BRIEFLY = 0.2
@@ -156,21 +155,20 @@ async def _delete(room: Room, at: Target, item: Item, applied: Applied) -> None:
     assert isinstance(item.write, DropWhere)
     chosen = scoped_filter(item.write.filter)
     until = time.monotonic() + DELETING_SECONDS
-    place = (at.store.name, item.version)
+    place = (at.store.name, at.scope.space, item.version)
+    after = room.deleted_up_to.get(place)
     try:
-        while True:
-            after = room.deleted_up_to.get(place)
-            found = await at.store.call(at.scope, partial(page, at.scope, chosen, after))
-            older = [memory for memory in found.matching if memory.version < item.version]
+        async for part in parts(at.store.call, at.scope, chosen, after=after):
+            older = [memory for memory in part.matching if memory.version < item.version]
             await _delete_all(room, at, older)
-            if found.ended:
-                room.deleted_up_to.pop(place, None)
-                return
-            room.deleted_up_to[place] = found.after
-            if time.monotonic() > until:
+            room.deleted_up_to[place] = part.after
+            if not part.ended and time.monotonic() > until:
                 raise Unfinished("a delete by filter has more to do", retry_after=0.1)
     except (Unfinished, Permanent) as error:
         applied.unfinished[item.version] = error
+        if isinstance(error, Unfinished):
+            return
+    room.deleted_up_to.pop(place, None)
 
 
 async def _delete_all(room: Room, at: Target, memories: Sequence[Memory]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from backends.journal.marks import scoped_filter
 from backends.journal.sync import places
 from backends.mirror import twinned
 from backends.reconcile import Peer
+from backends.reconcile.peer import Call
 from backends.sources import Source
 from backends.store import Store
 from memrelay.driver import Driver
@@ -82,21 +83,15 @@ def locked(room: Room, place: Place, store: Store) -> Peer:
 
 async def delete_where(peer: Peer, scope: Scope, line: Scoped) -> None:
     """Delete by filter, from one replica, what is older than ``line``; each at its own version."""
-    chosen = scoped_filter(line.filter)
-    after: str | None = None
-    while True:
-        found = await peer.call(scope, partial(page, scope, chosen, after))
+    async for part in parts(peer.call, scope, scoped_filter(line.filter)):
         older = [
             Delete(memory.id, memory.version)
-            for memory in found.matching
+            for memory in part.matching
             if memory.version < line.version
         ]
         for outcome in (await peer.write(scope, older)).values() if older else ():
             if outcome.error is not None:
                 raise outcome.error
-        if found.ended:
-            return
-        after = found.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +101,17 @@ class Part:
     matching: Sequence[Memory]
     after: str | None
     ended: bool
+
+
+async def parts(
+    call: Call, scope: Scope, chosen: Filter | None, *, after: str | None = None
+) -> AsyncIterator[Part]:
+    """All that ``chosen`` matches from behind the id ``after`` on, each part by one call of the driver."""
+    ended = False
+    while not ended:
+        part = await call(scope, partial(page, scope, chosen, after))
+        yield part
+        after, ended = part.after, part.ended
 
 
 async def page(scope: Scope, chosen: Filter | None, after: str | None, driver: Driver) -> Part:

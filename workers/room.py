@@ -20,6 +20,7 @@ from memrelay.errors import Transient
 from memrelay.pacing import Pace
 from memrelay.retry import Backoff
 from memrelay.settings import Settings
+from memrelay.types import Space
 from workers.leases import LeaseKeeper
 
 
@@ -35,8 +36,8 @@ class Room:
         self.pace: Pace
         self.counts: Counter[str] = Counter()
         """What is to be added to the journal's totals with the next settle."""
-        self.deleted_up_to: dict[tuple[str, int], str | None] = {}
-        """The last id that a delete by filter which has not ended has gone through; by driver and version."""
+        self.deleted_up_to: dict[tuple[str, Space, int], str | None] = {}
+        """How far a delete by filter that has not ended has come, as an id; by driver, space and version."""
         self._backoff = Backoff()
         self._random = Random()
         self.loop.run_until_complete(self._open(settings))
