@@ -130,6 +130,14 @@ FIGURES = (
         ("lanes", "together", "p95_ratio"), "the same: through the same API process", 2.0, low=True
     ),
     Figure(
+        ("noisy", "in_50s", "p99_ratio"),
+        "accepting a single write, p99, while another tenant sends ten times its quota in requests of 50, "
+        "over its quiet time",
+        1.2,
+        low=True,
+    ),
+    Figure(("noisy", "in_1s", "p99_ratio"), "the same: in requests of one", 1.2, low=True),
+    Figure(
         ("scaling", "2_over_1"),
         "two worker processes over one, beside a model that takes 50 ms a call",
         1.8,

@@ -7,50 +7,25 @@ JSON ``{seconds, memories, refused, imported}`` at its end.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from benchmarks.beside import ending, until
 from benchmarks.load import Load
 from benchmarks.texts import memories
 from memrelay.client import AsyncMemrelay
 from memrelay.errors import MemrelayError
 from memrelay.jobs import MAX_COUNT
 
-ROOT = Path(__file__).parent.parent
 CLIENTS = 3
 BODIES = 4
 IMPORT_LINES = 20_000
 FOREVER = 3600.0
-
-
-@contextmanager
-def flooding(port: int) -> Iterator[dict[str, Any]]:
-    """A flood of the API at ``port`` as long as this lasts; its report is in the value afterwards."""
-    report: dict[str, Any] = {}
-    process = subprocess.Popen(
-        ["nice", "-n", "19", sys.executable, "-m", "benchmarks.flood", str(port)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"begun\n"
-        yield report
-    finally:
-        process.terminate()
-        report |= json.loads(process.stdout.read())
-        process.wait()
 
 
 async def flood(port: int) -> dict[str, Any]:
@@ -72,19 +47,9 @@ async def flood(port: int) -> dict[str, Any]:
         }
     )
     lines = [json.dumps(row) for row in rows]
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    print("begun", flush=True)
-    began = time.perf_counter()
     taken = {"imported": 0}
-    work = [
-        asyncio.create_task(load.run()),
-        asyncio.create_task(_import(port, lines, taken)),
-    ]
-    await ended.wait()
-    for task in work:
-        task.cancel()
-    await asyncio.gather(*work, return_exceptions=True)
+    began, ended = time.perf_counter(), ending()
+    await until(ended, load.run(), _import(port, lines, taken))
     accepted = load.statuses.pop(202, 0)
     return {
         "seconds": round(time.perf_counter() - began, 1),

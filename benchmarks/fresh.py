@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import uvloop
 
+from benchmarks.beside import beside, ending
 from benchmarks.ingest import served
-from benchmarks.stack import ROOT, Stack
+from benchmarks.load import percentiles
+from benchmarks.stack import Stack
 from benchmarks.texts import memories
 from tests.service import Service
 
@@ -38,14 +36,14 @@ def measure(stack: Stack, service: Service, *, count: int, rounds: int) -> dict[
     full = served(service, memories(count, users=100, seed=300))
     for index in range(rounds):
         times["quiet"] += asyncio.run(_probe(service, f"quiet{index}"))
-        with _loaded(service.port, full / 2) as report:
+        with beside("benchmarks.fresh", service.port, full / 2) as report:
             time.sleep(WARM_SECONDS)
             times["half"] += asyncio.run(_probe(service, f"half{index}"))
         loads.append(report)
     return {
         "full_per_s": round(full),
         "loads": loads,
-        **{f"{name}_ms": _percentiles(values) for name, values in times.items()},
+        **{f"{name}_ms": percentiles(values) for name, values in times.items()},
     }
 
 
@@ -65,27 +63,6 @@ async def _probe(service: Service, name: str) -> list[float]:
     return times
 
 
-def _percentiles(times: list[float]) -> dict[str, float]:
-    ordered = sorted(times)
-    return {f"p{part}": round(ordered[int(len(ordered) * part / 100)], 1) for part in (50, 95, 99)}
-
-
-@contextmanager
-def _loaded(port: int, rate: float) -> Iterator[dict[str, Any]]:
-    """The load, as long as this lasts; its report is in the value afterwards."""
-    report: dict[str, Any] = {}
-    command = [sys.executable, "-m", "benchmarks.fresh", str(port), str(rate)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"begun\n"
-        yield report
-    finally:
-        process.terminate()
-        report |= json.loads(process.stdout.read())
-        process.wait()
-
-
 async def load(port: int, rate: float) -> dict[str, Any]:
     """Requests go out when they are due, whether or not the last is answered, except those that are late."""
     rows = memories(2000, users=1000, seed=12)
@@ -95,16 +72,13 @@ async def load(port: int, rate: float) -> dict[str, Any]:
         json.dumps({"memories": rows[start : start + REQUEST], "lane": "bulk"}).encode()
         for start in range(0, len(rows), REQUEST)
     ]
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     headers = {"Content-Type": "application/json"}
     sent = late = 0
     async with (
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
         asyncio.TaskGroup() as group,
     ):
-        print("begun", flush=True)
-        began = time.perf_counter()
+        began, ended = time.perf_counter(), ending()
         while not ended.is_set():
             due = began + sent * REQUEST / rate
             wait = due - time.perf_counter()

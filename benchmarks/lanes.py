@@ -14,8 +14,8 @@ from typing import Any
 import redis
 
 from backends.journal.journal import PREFIX
-from benchmarks.flood import flooding
-from benchmarks.load import run_load
+from benchmarks.beside import beside
+from benchmarks.load import at, percentiles, run_load
 from benchmarks.stack import Stack
 from benchmarks.texts import memories
 from tests.service import Service
@@ -54,17 +54,17 @@ def _rounds(
         _emptied(stack, service)
         _written(service, bodies[:WARM])
         quiet += _written(service, bodies)
-        with flooding(flooded.port) as report:
+        with beside("benchmarks.flood", flooded.port, nice=19) as report:
             time.sleep(WARM_SECONDS)
             flood += _written(service, bodies)
             report["stored"] = _stored(stack)
         floods.append(report)
     return {
         "samples": len(quiet),
-        "quiet_ms": _percentiles(quiet),
-        "flooded_ms": _percentiles(flood),
-        "p50_ratio": round(_at(flood, 0.5) / _at(quiet, 0.5), 2),
-        "p95_ratio": round(_at(flood, 0.95) / _at(quiet, 0.95), 2),
+        "quiet_ms": percentiles(quiet),
+        "flooded_ms": percentiles(flood),
+        "p50_ratio": round(at(flood, 0.5) / at(quiet, 0.5), 2),
+        "p95_ratio": round(at(flood, 0.95) / at(quiet, 0.95), 2),
         "floods": floods,
     }
 
@@ -84,14 +84,6 @@ def _stored(stack: Stack) -> int:
     with redis.Redis.from_url(f"{stack.queue.url}/0") as client:
         counts: dict[bytes, bytes] = client.hgetall(f"{PREFIX}acct")
     return sum(int(count) for field, count in counts.items() if field.endswith(b"|a"))
-
-
-def _percentiles(times: Sequence[float]) -> dict[str, float]:
-    return {f"p{part}": round(_at(times, part / 100), 1) for part in (50, 95, 99)}
-
-
-def _at(times: Sequence[float], part: float) -> float:
-    return sorted(times)[int(len(times) * part)]
 
 
 def _emptied(stack: Stack, service: Service) -> None:

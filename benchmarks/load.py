@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,16 @@ def run_load(**order: Any) -> dict[str, Any]:
     )
     report: dict[str, Any] = json.loads(done.stdout)
     return report
+
+
+def percentiles(times: Sequence[float], *, digits: int = 1) -> dict[str, float]:
+    """``p50``, ``p95`` and ``p99``."""
+    return {f"p{part}": round(at(times, part / 100), digits) for part in (50, 95, 99)}
+
+
+def at(times: Sequence[float], part: float) -> float:
+    """What ``part`` (of 1) of them are below."""
+    return sorted(times)[int(len(times) * part)]
 
 
 class Load:

@@ -1,27 +1,24 @@
 """A tenant that writes ten times its quota, and what another one feels of it through the same API.
 
-``python -m benchmarks.noisy`` is the noisy one: reads ``{port, key, rate, request}`` from standard input and
-sends ``rate`` memories a second in requests of ``request``, until SIGTERM; it prints ``{seconds, statuses}``.
+``python -m benchmarks.noisy {port, key, rate, request}`` (one JSON) is the noisy one: it sends ``rate``
+memories a second in requests of ``request`` until SIGTERM, and prints ``{seconds, statuses}``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import uvloop
 
 from backends.journal import Journal
 from backends.journal.apikeys import create_key
-from benchmarks.load import Load, run_load
-from benchmarks.stack import ROOT, Stack
+from benchmarks.beside import beside, ending, until
+from benchmarks.load import Load, at, percentiles, run_load
+from benchmarks.stack import Stack
 from benchmarks.texts import memories
 from memrelay.apikeys import new_token
 from tests.service import Service
@@ -64,20 +61,22 @@ def _rounds(
     service: Service, other: str, order: dict[str, Any], samples: int, rounds: int
 ) -> dict[str, Any]:
     quiet: list[float] = []
-    beside: list[float] = []
+    loud: list[float] = []
     noise = []
     for _ in range(rounds):
         quiet += _written(service, other, samples)
-        with _noise({"port": service.port} | order) as report:
+        with beside(
+            "benchmarks.noisy", json.dumps({"port": service.port} | order), nice=19
+        ) as report:
             time.sleep(WARM_SECONDS)
-            beside += _written(service, other, samples)
+            loud += _written(service, other, samples)
         noise.append(report)
     return {
         "samples": len(quiet),
-        "quiet_ms": _percentiles(quiet),
-        "beside_ms": _percentiles(beside),
-        "p50_ratio": round(_at(beside, 0.5) / _at(quiet, 0.5), 2),
-        "p99_ratio": round(_at(beside, 0.99) / _at(quiet, 0.99), 2),
+        "quiet_ms": percentiles(quiet, digits=2),
+        "beside_ms": percentiles(loud, digits=2),
+        "p50_ratio": round(at(loud, 0.5) / at(quiet, 0.5), 2),
+        "p99_ratio": round(at(loud, 0.99) / at(quiet, 0.99), 2),
         "noise": noise,
     }
 
@@ -100,37 +99,6 @@ def _written(service: Service, key: str, samples: int) -> list[float]:
     return times
 
 
-def _percentiles(times: Sequence[float]) -> dict[str, float]:
-    return {f"p{part}": round(_at(times, part / 100), 2) for part in (50, 95, 99)}
-
-
-def _at(times: Sequence[float], part: float) -> float:
-    return sorted(times)[int(len(times) * part)]
-
-
-@contextmanager
-def _noise(order: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The noisy one, as long as this lasts; its report is in the value afterwards."""
-    report: dict[str, Any] = {}
-    process = subprocess.Popen(
-        ["nice", "-n", "19", sys.executable, "-m", "benchmarks.noisy"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(json.dumps(order).encode())
-        process.stdin.close()
-        assert process.stdout.readline() == b"begun\n"
-        yield report
-    finally:
-        process.terminate()
-        report |= json.loads(process.stdout.read())
-        process.wait()
-
-
 async def noise(order: dict[str, Any]) -> dict[str, Any]:
     rows = memories(2000, users=1000, seed=13)
     for row in rows:
@@ -150,16 +118,10 @@ async def noise(order: dict[str, Any]) -> dict[str, Any]:
             "seconds": FOREVER,
         }
     )
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    print("begun", flush=True)
-    began = time.perf_counter()
-    sending = asyncio.create_task(load.run())
-    await ended.wait()
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
+    began, ended = time.perf_counter(), ending()
+    await until(ended, load.run())
     return {"seconds": round(time.perf_counter() - began, 1), "statuses": load.statuses}
 
 
 if __name__ == "__main__":
-    json.dump(uvloop.run(noise(json.load(sys.stdin))), sys.stdout)
+    json.dump(uvloop.run(noise(json.loads(sys.argv[1]))), sys.stdout)
