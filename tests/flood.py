@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import threading
-import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+
+from memrelay.testing.model_server import bomb
 
 FLOOD = 32 << 20
 """Bytes of an answer, as it is read."""
 _PIECE = b" " * (1 << 16)
-
-
-def bomb() -> bytes:
-    """A gzip of FLOOD bytes, a thousandth of them long."""
-    packer = zlib.compressobj(level=1, wbits=31)
-    return b"".join(packer.compress(_PIECE) for _ in range(FLOOD >> 16)) + packer.flush()
 
 
 class Flood:
@@ -35,7 +30,7 @@ class Flood:
                 self.end_headers()  # what follows ends with the connection
                 try:
                     if compressed:
-                        self.wfile.write(bomb())
+                        self.wfile.write(bomb(FLOOD))
                         return
                     for _ in range(FLOOD >> 16):
                         self.wfile.write(_PIECE)

@@ -43,6 +43,13 @@ def settings_env(
     }
 
 
+def settings_on(url: str, directory: Path) -> dict[str, str]:
+    """The same, all on one Redis: broker, journal and driver in its databases 0, 1 and 2."""
+    return settings_env(
+        broker_url=f"{url}/0", journal_url=f"{url}/1", redis_url=f"{url}/2", directory=directory
+    )
+
+
 class Service:
     """One API and one worker with the settings ``env``; files and logs in ``directory``.
 

@@ -83,9 +83,10 @@ class Builder:
 
 
 def _create(place: Place, kind: IndexKind, rows: int) -> str:
-    option = f"lists = {max(100, rows // 1000)}"
-    if kind == "hnsw":
-        option = f"ef_construction = {EF_CONSTRUCTION}"
+    option = {
+        "hnsw": f"ef_construction = {EF_CONSTRUCTION}",
+        "ivfflat": f"lists = {max(100, rows // 1000)}",
+    }[kind]
     operators = "vector" if place.space.dimensions <= INDEXED else "halfvec"
     column = indexed(place.space, "vector")
     return (

@@ -223,7 +223,7 @@ class ModelServer:
         if fault == "flood":
             return _Answer(200, b" " * (1 << 16), again=(FLOOD >> 16) - 1)
         if fault == "bomb":
-            return _Answer(200, _bomb(), compressed=True)
+            return _Answer(200, bomb(FLOOD), compressed=True)
         if fault in STATUS:
             status, message = STATUS[fault]
             asked = behaviour.retry_after if status in (429, 503) else None
@@ -252,9 +252,10 @@ class ModelServer:
 
 
 @cache
-def _bomb() -> bytes:
+def bomb(size: int) -> bytes:
+    """A gzip that is ``size`` bytes when inflated, and a thousandth of that as it is sent."""
     packer = zlib.compressobj(level=1, wbits=31)
-    pieces = [packer.compress(b" " * (1 << 16)) for _ in range(FLOOD >> 16)]
+    pieces = [packer.compress(b" " * (1 << 16)) for _ in range(size >> 16)]
     return b"".join(pieces) + packer.flush()
 
 

@@ -19,7 +19,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from tests.browser.look import DESK
 from tests.browser.watch import Watch
 from tests.rig import redis_servers
-from tests.service import Service, settings_env
+from tests.service import Service, settings_on
 
 PATIENCE_MS = 90_000
 SOURCES = {
@@ -56,12 +56,7 @@ def service(sources: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     directory = tmp_path_factory.mktemp("browser")
     with redis_servers(directory) as start:
         url = start().url
-        env = settings_env(
-            broker_url=f"{url}/0",
-            journal_url=f"{url}/1",
-            redis_url=f"{url}/2",
-            directory=directory,
-        )
+        env = settings_on(url, directory)
         service = Service(env | {"MEMRELAY_SOURCES": json.dumps(sources)}, directory)
         try:
             service.start()

@@ -26,7 +26,7 @@ from memrelay.settings import load_settings
 from tests.house import House
 from tests.rig import Rig
 from tests.servers import redis_server
-from tests.service import Service, settings_env
+from tests.service import Service, settings_env, settings_on
 
 SOURCES = {
     "default": {
@@ -91,9 +91,7 @@ def service(_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def paused_service(directory: Path, sources: Mapping[str, Any] | None = None) -> Iterator[Service]:
     """An API whose worker has not been started, on a Redis of its own: everything waits."""
     with redis_server(directory / "redis") as url:
-        env = settings_env(
-            broker_url=f"{url}/0", journal_url=f"{url}/1", redis_url=f"{url}/2", directory=directory
-        )
+        env = settings_on(url, directory)
         if sources is not None:
             env["MEMRELAY_SOURCES"] = json.dumps(sources)
         service = Service(env, directory)

@@ -17,7 +17,7 @@ from memrelay import exits
 from memrelay.client import Memrelay
 from tests.cli import COMMAND, START_SECONDS, environment_in
 from tests.rig import wait_until
-from tests.service import Service, settings_env
+from tests.service import Service, settings_on
 
 LINES = 12_000
 
@@ -141,9 +141,7 @@ def test_an_import_goes_on_when_everything_was_killed_and_started_again(
     redis_server_factory: Callable[..., RedisServer], user: str, tmp_path: Path
 ) -> None:
     url = redis_server_factory().url
-    env = settings_env(
-        broker_url=f"{url}/0", journal_url=f"{url}/1", redis_url=f"{url}/2", directory=tmp_path
-    )
+    env = settings_on(url, tmp_path)
     file = tmp_path / "a.ndjson"
     file.write_bytes(content(user, 2 * LINES))
     with Service(env, tmp_path) as service:

@@ -22,7 +22,7 @@ import yaml  # type: ignore[import-untyped]
 from memrelay.embedded.leash import leashed
 from memrelay.embedded.ports import free_port
 from tests.rig import redis_servers, wait_until
-from tests.service import Service, settings_env
+from tests.service import Service, settings_on
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 SECONDS = 120
@@ -59,9 +59,7 @@ def shown(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
     admin: Any = redis.Redis.from_url(server)
     admin.execute_command("ACL", "SETUSER", "shown", "on", f">{PASSWORD}", "~*", "&*", "+@all")
     url = server.replace("://", f"://shown:{PASSWORD}@")
-    env = settings_env(
-        broker_url=f"{url}/0", journal_url=f"{url}/1", redis_url=f"{url}/2", directory=directory
-    )
+    env = settings_on(url, directory)
     with Service(env, directory) as service:
         port = free_port()
         with (directory / "flower.log").open("wb") as log:

@@ -20,7 +20,7 @@ from tests.fuzzing import SEED, tried
 from tests.house import ADMIN_KEY
 from tests.integration.conftest import SOURCES
 from tests.rig import redis_servers
-from tests.service import Service, settings_env
+from tests.service import Service, settings_on
 
 log = logging.getLogger(__name__)
 EXAMPLES = 4
@@ -66,12 +66,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("schema")
     with redis_servers(directory) as start:
         redis = start().url
-        env = settings_env(
-            broker_url=f"{redis}/0",
-            journal_url=f"{redis}/1",
-            redis_url=f"{redis}/2",
-            directory=directory,
-        )
+        env = settings_on(redis, directory)
         env |= {"MEMRELAY_SOURCES": json.dumps(SOURCES), "MEMRELAY_ADMIN_KEY": ADMIN_KEY}
         with Service(env, directory) as service:
             yield service.url

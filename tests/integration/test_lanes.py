@@ -25,7 +25,7 @@ from memrelay.batching import MAX_MEMORIES, pack
 from memrelay.jobs import deliver_queue
 from tests.bench import Bench
 from tests.rig import wait_until
-from tests.service import Service, children, settings_env
+from tests.service import Service, children, settings_on
 from workers.apply import AT_A_TURN
 
 BULK = deliver_queue("bulk")
@@ -153,9 +153,7 @@ def test_bulk_work_goes_to_the_stores_in_short_turns_while_it_is_paced(
 @pytest.fixture
 def env(tmp_path: Path, redis_server_factory: Callable[..., RedisServer]) -> dict[str, str]:
     url = redis_server_factory().url
-    return settings_env(
-        broker_url=f"{url}/0", journal_url=f"{url}/1", redis_url=f"{url}/2", directory=tmp_path
-    )
+    return settings_on(url, tmp_path)
 
 
 @pytest.fixture

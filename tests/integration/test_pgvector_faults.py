@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -27,21 +28,25 @@ def server(postgres_server_factory: Callable[[], PostgresServer]) -> PostgresSer
     return postgres_server_factory()
 
 
-@pytest.fixture
-async def driver(server: PostgresServer) -> AsyncIterator[PgvectorDriver]:
-    driver = create("replica", {"url": server.url, "timeout": 2, "connections": 2})
+@asynccontextmanager
+async def opened(server: PostgresServer, *, timeout: float) -> AsyncIterator[PgvectorDriver]:
+    driver = create("replica", {"url": server.url, "timeout": timeout, "connections": 2})
     await driver.open()
     yield driver
     await driver.close()
+
+
+@pytest.fixture
+async def driver(server: PostgresServer) -> AsyncIterator[PgvectorDriver]:
+    async with opened(server, timeout=2) as driver:
+        yield driver
 
 
 @pytest.fixture
 async def patient(server: PostgresServer) -> AsyncIterator[PgvectorDriver]:
     """As ``driver``, with a deadline of its own that is far away."""
-    driver = create("replica", {"url": server.url, "timeout": 60, "connections": 2})
-    await driver.open()
-    yield driver
-    await driver.close()
+    async with opened(server, timeout=60) as driver:
+        yield driver
 
 
 async def test_a_server_that_was_killed_is_noticed_at_once_and_found_again(
