@@ -284,6 +284,18 @@ class Machine(RuleBasedStateMachine):
         what: dict[str, Any] = {"user_id": f"{self.own}-{owner}"}
         if tag:
             what["filter"] = {"tags": tag}
+        self.deleted_where(what, repeated=repeated)
+
+    @rule(number=NUMBERS, owner=OWNERS, text=TEXTS)
+    def remember_what_a_waiting_delete_leaves(self, number: int, owner: str, text: str) -> None:
+        """It is stored before the delete is done: that one is bulk work."""
+        self.hold()
+        what = {"user_id": f"{self.own}-{owner}"}
+        self.deleted_where(what)
+        self.remembered([number], {"text": text, "tags": ["x"], "metadata": {}, **what})
+        self.compare_memories()
+
+    def deleted_where(self, what: dict[str, Any], *, repeated: bool = False) -> None:
         before = self.model.live()
         _, told = self.write("POST", "/v1/memories/delete", what, repeated=repeated)
         assert told["version"] > self.last
