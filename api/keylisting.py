@@ -18,7 +18,8 @@ from api.keyed import Keyed, keyed
 from api.keymodels import MAX_KEYS, PatternText
 from api.openapi import operation
 from api.problems import from_validation, invalid
-from api.reader import PAGE, Stretch
+from api.reader import Stretch
+from backends.parts import PAGE
 from memrelay.client.answers import KeyPage
 from memrelay.filters import Filter, matches
 from memrelay.keyvalue import KeySpace, Pattern, just_before, key_of, pattern_of

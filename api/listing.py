@@ -25,7 +25,8 @@ router = APIRouter(prefix="/v1", route_class=Direct)
 async def list_memories(request: Request) -> Response:
     """One page of a selection, from the first driver that answers.
 
-    A page may hold less than ``limit``, even nothing, before the end: ``cursor`` is null only there.
+    A page may hold less than ``limit``, even nothing, before the end: ``cursor`` is null only there. So it is
+    where few of many memories are selected, and the store that serves has to look through all.
     """
     state = state_of(request)
     body = await read_model(request, ListIn, at_once(state.settings))

@@ -13,6 +13,7 @@ from api.meters import SEARCH_SECONDS
 from api.state import Moved, State
 from backends.journal import Hidden
 from backends.journal.marks import hides
+from backends.parts import PAGE, Part, one_part
 from backends.sources import Source
 from backends.store import Store
 from backends.tracing import span
@@ -25,7 +26,6 @@ from memrelay.types import Hit, Memory, Scope, Upsert
 
 MOST_HITS = 3200
 """How many hits are fetched at most to fill a page, when many of them are deleted already."""
-PAGE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,11 @@ class Reader:
         limit: int,
         seconds: float,
     ) -> Answer[Store, Seen[Stretch]]:
-        """The live memories among the next ``limit`` that pass ``chosen``; none is not the end."""
+        """The live memories among the next ``limit`` that pass ``chosen``; none is not the end.
+
+        Of a driver that has to look through everything for them, among the next that it has looked at in
+        half of ``seconds``.
+        """
         return await self._first(stores, partial(self._find, chosen, after, limit), seconds)
 
     async def count(
@@ -158,15 +162,22 @@ class Reader:
     async def _find(
         self, chosen: Filter | None, after: str | None, limit: int, turn: _Turn
     ) -> Seen[Stretch]:
-        found, hidden = await turn.ask(partial(_page, self.scope, chosen, after, limit), _ids)
-        now = now_us()
-        seen = [
-            memory
-            for memory in found
-            if not memory.expired(now) and not (hidden and hides(hidden, memory))
-        ]
-        last = found[-1].id if len(found) == limit else None
-        return Seen(Stretch(seen, last), hidden.behind if hidden else None)
+        until, now = time.monotonic() + turn.left / 2, now_us()
+        seen: list[Memory] = []
+        left, size = limit, limit
+        while True:
+            part, hidden = await self._part(chosen, after, size, turn)
+            matching = part.matching[:left]
+            seen += _seen(matching, hidden, now)
+            left -= len(matching)
+            behind = hidden.behind if hidden else None
+            if left == 0 and not (part.ended and len(matching) == len(part.matching)):
+                return Seen(Stretch(seen, matching[-1].id), behind)
+            after, size = part.after, PAGE
+            if part.ended:
+                return Seen(Stretch(seen, None), behind)
+            if time.monotonic() > until:
+                return Seen(Stretch(seen, after), behind)
 
     async def _count(self, chosen: Filter | None, turn: _Turn) -> Seen[int]:
         hidden = await turn.look(())
@@ -185,15 +196,17 @@ class Reader:
         number, after, now = 0, None, now_us()
         until = time.monotonic() + turn.left / 2
         while time.monotonic() < until:
-            found, hidden = await turn.ask(partial(_page, self.scope, chosen, after, PAGE), _ids)
-            number += sum(
-                not memory.expired(now) and not (hidden and hides(hidden, memory))
-                for memory in found
-            )
-            if len(found) < PAGE:
+            part, hidden = await self._part(chosen, after, PAGE, turn)
+            number += len(_seen(part.matching, hidden, now))
+            if part.ended:
                 return number
-            after = found[-1].id
+            after = part.after
         return None
+
+    async def _part(
+        self, chosen: Filter | None, after: str | None, size: int, turn: _Turn
+    ) -> tuple[Part, Hidden | None]:
+        return await turn.ask(partial(one_part, self.scope, chosen, after, size), _ids_of_part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +254,17 @@ class _Turn:
         return hidden
 
 
-def _ids(memories: Sequence[Memory]) -> Sequence[str]:
-    return [memory.id for memory in memories]
+def _seen(found: Sequence[Memory], hidden: Hidden | None, now: int) -> list[Memory]:
+    """What is left of it without what has expired and what is deleted."""
+    return [
+        memory
+        for memory in found
+        if not memory.expired(now) and not (hidden and hides(hidden, memory))
+    ]
+
+
+def _ids_of_part(part: Part) -> Sequence[str]:
+    return [memory.id for memory in part.matching]
 
 
 def _ids_of_hits(hits: Sequence[Hit]) -> Sequence[str]:
@@ -251,12 +273,6 @@ def _ids_of_hits(hits: Sequence[Hit]) -> Sequence[str]:
 
 async def _search(scope: Scope, query: Query, driver: Driver) -> Sequence[Hit]:
     return await driver.search(scope, query)
-
-
-async def _page(
-    scope: Scope, chosen: Filter | None, after: str | None, limit: int, driver: Driver
-) -> Sequence[Memory]:
-    return await driver.find(scope, chosen, after=after, limit=limit)
 
 
 def reader_of(state: State, source: Source, namespace: str) -> Reader:

@@ -33,7 +33,8 @@ class Capabilities:
     recheck."""
     filtered_find: bool = True
     """``find`` filters in the store; if not, a page with a rare match in it takes as long as the whole scope
-    (but for filters that name users or ids), and deletes by filter go through the scope without a filter."""
+    (but for filters that name users or ids), and listings and deletes by filter go through the scope part by
+    part, without a filter."""
     local_only: bool = False
     """The store is a file of one machine."""
     max_dimensions: int = 4096

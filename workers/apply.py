@@ -11,6 +11,7 @@ from itertools import batched
 from backends.journal import Claim, DropWhere
 from backends.journal.locks import WAIT
 from backends.journal.marks import scoped_filter
+from backends.parts import parts
 from backends.sources import Source
 from backends.store import Store
 from memrelay.errors import MemrelayError, Permanent, Transient
@@ -18,7 +19,6 @@ from memrelay.jobs import deliver_queue
 from memrelay.types import Delete, Memory, Op, Scope
 from workers.batch import Item, driver_of
 from workers.isolate import isolate
-from workers.peers import parts
 from workers.room import Room
 
 BRIEFLY = 0.2

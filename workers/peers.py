@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from uuid import uuid4
 
 from backends.journal import Scoped
 from backends.journal.marks import scoped_filter
 from backends.journal.sync import places
 from backends.mirror import twinned
+from backends.parts import parts
 from backends.reconcile import Peer
-from backends.reconcile.peer import Call
 from backends.sources import Source
 from backends.store import Store
-from memrelay.driver import Driver
-from memrelay.filters import Filter, matches, required_values
-from memrelay.types import Delete, Memory, Op, Outcome, Scope
+from memrelay.types import Delete, Op, Outcome, Scope
 from workers.room import Room
-
-PAGE = 512
-"""Memories that a delete by filter looks at at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,37 +86,3 @@ async def delete_where(peer: Peer, scope: Scope, line: Scoped) -> None:
         for outcome in (await peer.write(scope, older)).values() if older else ():
             if outcome.error is not None:
                 raise outcome.error
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Memories that a filter matches, how far they reach, and whether that is the end."""
-
-    matching: Sequence[Memory]
-    after: str | None
-    ended: bool
-
-
-async def parts(
-    call: Call, scope: Scope, chosen: Filter | None, *, after: str | None = None
-) -> AsyncIterator[Part]:
-    """All that ``chosen`` matches from behind the id ``after`` on, each part by one call of the driver."""
-    ended = False
-    while not ended:
-        part = await call(scope, partial(page, scope, chosen, after))
-        yield part
-        after, ended = part.after, part.ended
-
-
-async def page(scope: Scope, chosen: Filter | None, after: str | None, driver: Driver) -> Part:
-    """What ``chosen`` matches from behind the id ``after`` on: at most ``PAGE``, or among ``PAGE``."""
-    asked = chosen
-    if not driver.capabilities.filtered_find and not _names_few(chosen):
-        asked = None
-    found = await driver.find(scope, asked, after=after, limit=PAGE)
-    matching = found if asked is chosen else [one for one in found if matches(chosen, one)]
-    return Part(matching, found[-1].id if found else after, len(found) < PAGE)
-
-
-def _names_few(chosen: Filter | None) -> bool:
-    return any(required_values(chosen, field) is not None for field in ("user_id", "id"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backends import parts
 from backends.journal import Hidden
 from backends.journal.marks import user_mark
 from backends.journal.tombstones import forgotten
@@ -17,7 +18,7 @@ from memrelay.testing.faulty import Fault
 from memrelay.times import now_us
 from memrelay.types import Delete, Op, Upsert
 from tests.bench import NAMESPACE, Bench
-from workers import apply, peers
+from workers import apply
 from workers.collect import collect
 from workers.deliver import work
 from workers.expire import expire
@@ -61,16 +62,16 @@ def test_a_delete_by_filter_goes_through_a_scope_in_parts_and_on_where_it_was(
 ) -> None:
     """Where the driver filters by itself: no call of it looks at more than a page, whatever matches; and a
     delete that takes longer than a task may last comes to its end."""
-    monkeypatch.setattr(peers, "PAGE", 2)
+    monkeypatch.setattr(parts, "PAGE", 2)
     monkeypatch.setattr(apply, "DELETING_SECONDS", -1.0)
     bench.drivers["a"].capabilities = replace(bench.drivers["a"].capabilities, filtered_find=False)
     bench.put(*(f"m{n}" for n in range(6)), metadata={"kind": "note"})
     bench.put("m6", "m7", metadata={"kind": "rare"})
     bench.work()
-    part = bench.run(peers.page(bench.scope, RARE, None, bench.drivers["a"]))
-    assert part == peers.Part([], "m1", False)
-    few = bench.run(peers.page(bench.scope, OF_ANA, None, bench.drivers["a"]))
-    assert few == peers.Part([], None, True)
+    part = bench.run(parts.one_part(bench.scope, RARE, None, 2, bench.drivers["a"]))
+    assert part == parts.Part([], "m1", False)
+    few = bench.run(parts.one_part(bench.scope, OF_ANA, None, 2, bench.drivers["a"]))
+    assert few == parts.Part([], None, True)
     deleted = bench.drop_where({"metadata.kind": "rare"})
     bench.work()
     assert bench.job(deleted).status == "stored"

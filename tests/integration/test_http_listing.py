@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from deploy.native.redis import RedisServer
+from deploy.native.toxiproxy import ToxiproxyServer
 from memrelay import Memrelay
 from tests.integration.conftest import Refused, Remember
-from tests.rig import wait_until
+from tests.rig import Rig, memory, wait_until
 from tests.service import Service
 
 
@@ -89,6 +92,39 @@ def test_the_client_goes_through_pages(service: Service, user: str, ten: list[st
         rest = relay.list_memories(user_id=user, limit=6, cursor=first.cursor)
     assert [memory.id for memory in (*first.memories, *rest.memories)] == ten
     assert rest.cursor is None
+
+
+def test_a_scope_that_is_too_large_to_be_looked_through_in_time_is_listed_all_the_same(
+    make_rig: Callable[..., Rig],
+    redis_server_factory: Callable[..., RedisServer],
+    toxiproxy: ToxiproxyServer,
+) -> None:
+    """By pages that hold little or nothing, where the store cannot filter by itself; each trip to it takes
+    a tenth of a second here, and a part of 512 three."""
+    store = redis_server_factory()
+    proxy = toxiproxy.proxy("store", store.port)
+    rig = make_rig(
+        stores={"redis": store},
+        detours={"redis": f"redis://127.0.0.1:{proxy.port}"},
+        env={"MEMRELAY_SEARCH_TIMEOUT": "3"},
+    ).start()
+    kinds = {1000: "rare", 5000: "rare", 7999: "rare"}
+    writer = rig.writer()
+    for first in range(0, 8000, 500):
+        numbers = range(first, first + 500)
+        some = [
+            memory(f"m{n:04}", "tea") | {"metadata": {"kind": kinds.get(n, "any")}} for n in numbers
+        ]
+        writer.put(some, lane="bulk")
+    rig.wait_drained(180)
+    with (
+        httpx.Client(base_url=rig.service.url, timeout=60) as http,
+        proxy.toxic("latency", latency=100),
+    ):
+        found = pages(http, filter={"metadata.kind": "rare"}, limit=2)
+        assert [id for page in found for id in page] == ["m1000", "m5000", "m7999"]
+        assert [] in found[:-1]
+        assert pages(http, filter={"metadata.kind": "rare"}, limit=1, user_id="nobody") == [[]]
 
 
 @pytest.mark.parametrize(

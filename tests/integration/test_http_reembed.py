@@ -63,7 +63,7 @@ class Asking:
         """The dimensions of each answer's vectors, where they are another than before."""
         self.answers = 0
         self.cut_off = 0
-        """Requests without an answer, for the connection ended: idle for too long by an API's clock that wakes up."""
+        """Requests without an answer: an API that wakes up ends connections that were idle for too long."""
         self._http = httpx.Client(base_url=service.url, timeout=600)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
