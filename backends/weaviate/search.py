@@ -1,8 +1,14 @@
-"""Semantic and keyword search: ranked by Weaviate, filtered exactly here, continued until it is enough."""
+"""Semantic and keyword search: ranked by Weaviate, filtered exactly here, continued until it is enough.
+
+But where a filter leaves few memories their vectors are compared here. Weaviate's index would go through
+those of the whole tenant, from the first to the last object that passes: of a million memories 100 were
+found in 170 ms so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from weaviate.classes.query import Filter as Where
@@ -36,6 +42,8 @@ Hits = dict[str, Hit]
 """By id of the memory."""
 
 GROWTH = 4
+FEW = 250
+"""Memories; as many are read in about 20 ms."""
 SPARE = 8
 """Hits fetched beyond ``top_k`` at first: one with a lower score shows that no tie is cut."""
 
@@ -54,8 +62,34 @@ class Search:
         self._where, _ = live(scope, query.filter, query.now)
 
     async def run(self) -> Sequence[Hit]:
-        hits = await self._rank(self._where)
+        hits = await self._few()
+        if hits is None:
+            hits = await self._rank(self._where)
         return _best(await self._deep() if hits is None else hits, self._query)
+
+    async def _few(self) -> Hits | None:
+        """All hits by their vectors; None if there may be more than ``FEW``, and in keyword searches."""
+        if self._query.mode != "semantic" or self._query.filter is None:
+            return None
+        counted = self._collection.aggregate.over_all(filters=self._where, total_count=True)
+        if ((await self._connection.call(counted)).total_count or 0) > FEW:
+            return None
+        read = self._collection.query.fetch_objects(
+            filters=self._where,
+            limit=2 * FEW,
+            include_vector=True,
+            return_properties=[RECORD, VERSION, SCALE],
+        )
+        try:
+            found = (await self._connection.call(read)).objects
+        except TooLarge:
+            return None
+        if len(found) == 2 * FEW:  # written meanwhile
+            return None
+        asked = vector_from_bytes(self._query.vector or b"")
+        return self._matching(
+            [(object, _cosine(asked, vector)) for object in found if (vector := vector_of(object))]
+        )
 
     async def _rank(self, where: FilterReturn) -> Hits | None:
         """The matching hits down to where more cannot matter; None if Weaviate stops before that.
@@ -69,7 +103,7 @@ class Search:
                 found = await self._fetch(where, limit)
             except TooLarge:
                 return None
-            hits = self._matching(found)
+            hits = self._matching(_scored(found))
             if found and self._settled(hits, _score(found[-1])):
                 return hits
             if limit == DEEPEST:
@@ -90,16 +124,17 @@ class Search:
                 found = await self._fetch(
                     self._where & Where.by_id().contains_any(uuids), len(uuids)
                 )
-                best = _best(hits | self._matching(found), self._query)
+                best = _best(hits | self._matching(_scored(found)), self._query)
                 hits = {hit.memory.id: hit for hit in best}
         return hits
 
-    def _matching(self, found: Sequence[Found]) -> Hits:
+    def _matching(self, found: Iterable[tuple[Found, float]]) -> Hits:
         hits: Hits = {}
-        for object in found:
+        with_vectors = self._query.include_vector
+        for object, score in found:
             memory = to_memory(self._scope, row_of(object))
             if memory is not None and matches(self._query.filter, memory):
-                hits[memory.id] = Hit(memory, _score(object), _vector(object))
+                hits[memory.id] = Hit(memory, score, _vector(object) if with_vectors else None)
         return hits
 
     def _settled(self, hits: Hits, last: float) -> bool:
@@ -139,6 +174,16 @@ def _best(hits: Hits, query: Query) -> list[Hit]:
     kept = [hit for hit in hits.values() if floor is None or hit.score >= floor]
     kept.sort(key=lambda hit: (-hit.score, hit.memory.id))
     return kept[: query.top_k]
+
+
+def _scored(found: Sequence[Found]) -> Iterator[tuple[Found, float]]:
+    return ((object, _score(object)) for object in found)
+
+
+def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    """The same for every power of two that a vector is scaled by."""
+    lengths = math.sqrt(math.sumprod(one, one)) * math.sqrt(math.sumprod(other, other))
+    return max(-1.0, min(1.0, math.sumprod(one, other) / lengths)) if lengths else 0.0
 
 
 def _score(object: Found) -> float:

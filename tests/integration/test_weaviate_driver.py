@@ -18,7 +18,7 @@ from weaviate import exceptions
 from weaviate.classes.config import Configure
 from weaviate.classes.data import DataObject
 
-from backends.weaviate import create
+from backends.weaviate import create, search
 from backends.weaviate.driver import WeaviateDriver
 from backends.weaviate.errors import CLASSES
 from backends.weaviate.objects import collection_name, tenant_name
@@ -322,6 +322,32 @@ async def test_common_words_are_searched_for_in_every_language(
     await driver.apply(scope, [upsert("who", text="Who is there"), upsert("no", text="zebra")])
     query = Query(mode="keyword", text="the there who", top_k=5, now=NOW)
     assert [hit.memory.id for hit in await driver.search(scope, query)] == ["who"]
+
+
+@pytest.mark.parametrize("include_vector", [False, True])
+async def test_few_that_a_filter_leaves_are_ranked_here_as_they_are_by_the_index(
+    driver: WeaviateDriver, scope: Scope, monkeypatch: pytest.MonkeyPatch, *, include_vector: bool
+) -> None:
+    """Ties and turned vectors among them; what has expired or is deleted is not."""
+    vectors = [vector(n // 2) for n in range(98)] + [vector_at(AXIS, -1.0, 1), AXIS]
+    ops: list[Op] = [
+        upsert(f"m{n}", vector=one, user_id="ana", expires_at=NOW - 1 if n == 3 else None)
+        for n, one in enumerate(vectors)
+    ]
+    await driver.apply(scope, [*ops, *(upsert(f"b{n}", user_id="bo") for n in range(300))])
+    await driver.apply(scope, [Delete("m4", 2)])
+    ana = parse_filter({"user_id": "ana"}, {})
+    query = replace(_nearest(), top_k=50, filter=ana, include_vector=include_vector)
+    asked = [query, replace(query, top_k=100), replace(query, min_score=0.3)]
+    few = [await driver.search(scope, one) for one in asked]
+    assert len(few[1]) == 98
+    monkeypatch.setattr(search, "FEW", 0)
+    for some, one in zip(few, asked, strict=True):
+        ranked = await driver.search(scope, one)
+        assert [hit.memory for hit in some] == [hit.memory for hit in ranked]
+        assert [hit.vector for hit in some] == [hit.vector for hit in ranked]
+        scores = [hit.score for hit in ranked]
+        assert [hit.score for hit in some] == pytest.approx(scores, abs=1e-6)
 
 
 async def test_a_space_has_a_collection_and_a_namespace_a_tenant(
