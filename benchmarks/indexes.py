@@ -36,10 +36,13 @@ BESIDE = 9
 """One of so many is in a second namespace too, which so has a tenth of the table and of its index."""
 EXACT_ROWS = 2_000
 """Fewer than pgvector's driver has as it comes, so that the second namespace is searched by the index."""
+PARTS = (10, 20, 100, 1000)
 FILTERS: dict[str, Filter | None] = {
     "of_all": None,
-    "one_in_100_passes": Compare("tags", "$contains", "hundredth"),
-    "one_in_1000_passes": Compare("tags", "$contains", "thousandth"),
+    "one_in_10_passes": Compare("tags", "$contains", "in_10"),
+    "one_in_20_passes": Compare("tags", "$contains", "in_20"),
+    "one_in_100_passes": Compare("tags", "$contains", "in_100"),
+    "one_in_1000_passes": Compare("tags", "$contains", "in_1000"),
 }
 BUILD_SECONDS = 1_200
 
@@ -80,8 +83,7 @@ def _runs(text: str) -> Iterator[str]:
 
 
 def _memory(number: int, text: str) -> Memory:
-    rare = {"hundredth": 100, "thousandth": 1000}
-    tags = tuple(tag for tag, part in rare.items() if number % part == 0)
+    tags = tuple(f"in_{part}" for part in PARTS if number % part == 0)
     return Memory(id=f"m{number}", text=text, tags=tags, created_at=number, version=number + 1)
 
 
@@ -95,7 +97,7 @@ class _Index(Protocol):
         ...
 
     def asked(self) -> int:
-        """How many searches it has served. No driver is open."""
+        """How often it was asked, once or twice by a search. No driver is open."""
         ...
 
 
@@ -222,5 +224,5 @@ async def _asked(index: _Index, scope: Scope, exact: recall.Exact, chosen: Filte
     found = await recall.recall(driver, scope, exact, chosen)
     await driver.close()
     by_index = index.asked() - before
-    assert by_index == len(exact), f"{by_index} of {len(exact)} searches asked the index"
+    assert by_index >= len(exact), f"{len(exact)} searches asked the index {by_index} times"
     return found

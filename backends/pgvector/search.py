@@ -2,8 +2,9 @@
 
 An index of vectors (indexes.py) is asked only in scopes that have outgrown ``exact_rows``, and only where
 the filter names no user, session or id. What it gives is ordered by the exact cosine and passes the exact
-filter, but may miss a near vector. Where it gives fewer than were asked for, every vector is compared
-after all.
+filter, but may miss a near vector. Where few of the candidates that it keeps in sight are of the scope and
+pass, every vector is compared after all. To go on through the index for more of them (iterative scans) took
+longer than that over 100,000 memories, and where one in 100 passes it missed one of 20.
 """
 
 from __future__ import annotations
@@ -30,10 +31,9 @@ SIZE_SECONDS = 60.0
 GROWTH = 8
 """How many more rows are read when the filter turned down too many."""
 NARROW = ("id", "user_id", "session_id")
-LEAST_CANDIDATES, MOST_CANDIDATES = 400, 1000
-"""That HNSW keeps in sight: with 200, recall@10 of 23,495 texts was below 0.99; 1,000 is its bound."""
-PROBES = 20
-"""Lists that ivfflat looks into, of 100 or more."""
+TRIES = ((400, 20), (1000, 50))
+"""Candidates that HNSW keeps in sight, and lists of 100 or more that ivfflat looks into. With 200 candidates
+recall@10 of 23,495 texts was below 0.99; 1,000 is the bound of HNSW."""
 _SCORE = "greatest(-1.0, least(1.0, 1.0 - coalesce(nullif({distance}, 'NaN'), 1.0)))"
 # Materialized, so that rows come in the index's own order; it is nearly that of the distances.
 _NEAR = f"""
@@ -134,23 +134,21 @@ class Search:
 
 
 async def _near(table: Table, query: Query) -> list[Hit] | None:
-    """By the index; None if that left a doubt whether there are more.
+    """By the index; None if that left a doubt whether there are nearer ones.
 
-    It is asked for more than ``top_k``, without a filter too: it has the memories of all scopes of a space,
-    and the first of this one that it comes upon are not always the nearest.
+    The index has the memories of all scopes of a space, and its last candidates are the least certain: of
+    those that are left here there have to be several times as many as are asked for.
     """
-    limit = _more(query.top_k)
-    settings = {
-        "hnsw.iterative_scan": "relaxed_order",
-        "hnsw.ef_search": str(min(MOST_CANDIDATES, max(LEAST_CANDIDATES, 2 * limit))),
-        "ivfflat.iterative_scan": "relaxed_order",
-        "ivfflat.probes": str(PROBES),
-    }
-    rows = await table.ask(_nearest(table.place.space, query).limited(limit), settings)
-    hits = list(_hits(table.scope, query, rows))
-    # An iterative scan ends early (hnsw.max_scan_tuples): nearer ones may lie in what it did not reach.
-    enough = len(rows) == limit and len(hits) == query.top_k
-    return hits if enough or _cut(query, rows, limit) else None
+    limit = 3 * query.top_k + 40
+    for candidates, probes in TRIES:
+        if candidates < limit:
+            continue
+        settings = {"hnsw.ef_search": str(candidates), "ivfflat.probes": str(probes)}
+        rows = await table.ask(_nearest(table.place.space, query).limited(limit), settings)
+        hits = list(_hits(table.scope, query, rows))
+        if (len(rows) == limit and len(hits) == query.top_k) or _cut(query, rows, limit):
+            return hits
+    return None
 
 
 async def _exhaust(table: Table, query: Query, ranking: Ranking) -> list[Hit]:
@@ -191,7 +189,6 @@ def _exact(query: Query) -> Ranking:
 
 
 def _nearest(space: Space, query: Query) -> Ranking:
-    """pgvector goes on through its index until it has found enough rows, within its own bound."""
     where = necessary(query.filter)
     order = f"({indexed(space, 'm.vector')}) <=> ({indexed(space, '%s::vector')})"
     text = _NEAR.replace("{where}", where.text).replace("{order}", order)
