@@ -341,7 +341,7 @@ async def test_few_that_a_filter_leaves_are_ranked_here_as_they_are_by_the_index
     asked = [query, replace(query, top_k=100), replace(query, min_score=0.3)]
     few = [await driver.search(scope, one) for one in asked]
     assert len(few[1]) == 98
-    monkeypatch.setattr(search, "FEW", 0)
+    monkeypatch.setattr(search, "MOST", -1)
     for some, one in zip(few, asked, strict=True):
         ranked = await driver.search(scope, one)
         assert [hit.memory for hit in some] == [hit.memory for hit in ranked]
