@@ -168,16 +168,14 @@ class Reader:
         while True:
             part, hidden = await self._part(chosen, after, size, turn)
             matching = part.matching[:left]
+            cut = len(matching) < len(part.matching)
             seen += _seen(matching, hidden, now)
-            left -= len(matching)
+            left, after, size = left - len(matching), part.after, PAGE
             behind = hidden.behind if hidden else None
-            if left == 0 and not (part.ended and len(matching) == len(part.matching)):
-                return Seen(Stretch(seen, matching[-1].id), behind)
-            after, size = part.after, PAGE
-            if part.ended:
+            if part.ended and not cut:
                 return Seen(Stretch(seen, None), behind)
-            if time.monotonic() > until:
-                return Seen(Stretch(seen, after), behind)
+            if left == 0 or time.monotonic() > until:
+                return Seen(Stretch(seen, matching[-1].id if cut else after), behind)
 
     async def _count(self, chosen: Filter | None, turn: _Turn) -> Seen[int]:
         hidden = await turn.look(())

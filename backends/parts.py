@@ -47,5 +47,6 @@ async def one_part(
 
 def _is_quick(driver: Driver, chosen: Filter | None) -> bool:
     """Whether the driver need not look through the whole scope for what ``chosen`` matches."""
-    few = any(required_values(chosen, field) is not None for field in ("user_id", "id"))
-    return driver.capabilities.filtered_find or few
+    return driver.capabilities.filtered_find or any(
+        required_values(chosen, field) is not None for field in ("user_id", "id")
+    )

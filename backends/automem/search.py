@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from backends.automem.connection import Connection
 from backends.automem.listing import confirmed, live, newest
 from backends.automem.reads import passing
 from backends.automem.rows import Row
+from memrelay.cosine import Cosine
 from memrelay.driver import Query
 from memrelay.errors import Unsupported
 from memrelay.filters import Filter
@@ -34,8 +34,7 @@ class Scoring:
         self._scope = scope
         self._query = query
         self._filter: Filter | None = query.filter
-        self._axis = vector_from_bytes(vector)
-        self._length = _length(self._axis)
+        self._cosine = Cosine(vector)
 
     def score(self, row: Row) -> float | None:
         """None if the row is no hit."""
@@ -53,13 +52,3 @@ class Scoring:
         if memory is None or memory.expired(self._query.now):
             return None
         return Hit(memory, score, vector if self._query.include_vector else None)
-
-    def _cosine(self, values: Sequence[float]) -> float:
-        """0 where there is no direction; clamped before it orders, so that ties are ties in the answer."""
-        lengths = self._length * _length(values)
-        cosine = math.sumprod(self._axis, values) / lengths if lengths else 0.0
-        return max(-1.0, min(1.0, cosine)) if math.isfinite(cosine) else 0.0
-
-
-def _length(values: Sequence[float]) -> float:
-    return math.sqrt(math.sumprod(values, values))

@@ -38,7 +38,7 @@ MIGRATIONS = (
 end, which also changes the tables of every space in ``spaces``."""
 SERVER = 150_000
 EXTENSION = (0, 8)
-"""The first pgvector with iterative scans."""
+"""The oldest pgvector that the driver was tried on."""
 _INLINE = 1024
 """Dimensions of vectors that are kept in their rows, which must fit into a page of 8 KiB."""
 _LOCK = "memrelay layout "

@@ -175,11 +175,7 @@ async def _with_vectors(table: Table, hits: list[Hit]) -> list[Hit]:
 
 def _first_limit(query: Query) -> int:
     """Some more than asked for, since not all that the condition leaves may pass."""
-    return query.top_k if query.filter is None else _more(query.top_k)
-
-
-def _more(count: int) -> int:
-    return 4 * count + 100
+    return query.top_k if query.filter is None else 4 * query.top_k + 100
 
 
 def _exact(query: Query) -> Ranking:

@@ -8,7 +8,6 @@ were found in 170 ms so.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -33,6 +32,7 @@ from backends.weaviate.objects import (
 )
 from backends.weaviate.reads import RECORDS_AT_ONCE
 from backends.weaviate.walk import DEEPEST, Walk
+from memrelay.cosine import Cosine
 from memrelay.driver import Query
 from memrelay.errors import Permanent
 from memrelay.filters import matches
@@ -89,9 +89,9 @@ class Search:
             return None
         if len(found) == 2 * few:  # written meanwhile
             return None
-        asked = vector_from_bytes(self._query.vector or b"")
+        cosine = Cosine(self._query.vector or b"")
         return self._matching(
-            [(object, _cosine(asked, vector)) for object in found if (vector := vector_of(object))]
+            (object, cosine(vector)) for object in found if (vector := vector_of(object))
         )
 
     async def _count(self, where: FilterReturn | None) -> int:
@@ -186,12 +186,6 @@ def _best(hits: Hits, query: Query) -> list[Hit]:
 
 def _scored(found: Sequence[Found]) -> Iterator[tuple[Found, float]]:
     return ((object, _score(object)) for object in found)
-
-
-def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    """The same for every power of two that a vector is scaled by."""
-    lengths = math.sqrt(math.sumprod(one, one)) * math.sqrt(math.sumprod(other, other))
-    return max(-1.0, min(1.0, math.sumprod(one, other) / lengths)) if lengths else 0.0
 
 
 def _score(object: Found) -> float:
