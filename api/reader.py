@@ -18,12 +18,14 @@ from backends.sources import Source
 from backends.store import Store
 from backends.tracing import span
 from memrelay.driver import Driver, Query
-from memrelay.errors import Permanent
+from memrelay.errors import Permanent, Transient
 from memrelay.fallback import Answer, first_answer
 from memrelay.filters import Filter
 from memrelay.times import now_us
 from memrelay.types import Hit, Memory, Scope, Upsert
 
+GROWTH = 4
+"""Of the memories looked at in one call while a listing finds too little: they may be large."""
 MOST_HITS = 3200
 """How many hits are fetched at most to fill a page, when many of them are deleted already."""
 
@@ -95,7 +97,7 @@ class Reader:
         """The live memories among the next ``limit`` that pass ``chosen``; none is not the end.
 
         Of a driver that has to look through everything for them, among the next that it has looked at in
-        half of ``seconds``.
+        half of ``seconds``, and before it failed.
         """
         return await self._first(stores, partial(self._find, chosen, after, limit), seconds)
 
@@ -164,13 +166,19 @@ class Reader:
     ) -> Seen[Stretch]:
         until, now = time.monotonic() + turn.left / 2, now_us()
         seen: list[Memory] = []
-        left, size = limit, limit
+        left, size, begun = limit, limit, after
+        behind = None
         while True:
-            part, hidden = await self._part(chosen, after, size, turn)
+            try:
+                part, hidden = await self._part(chosen, after, size, turn)
+            except Transient:
+                if after == begun:
+                    raise
+                return Seen(Stretch(seen, after), behind)
             matching = part.matching[:left]
             cut = len(matching) < len(part.matching)
             seen += _seen(matching, hidden, now)
-            left, after, size = left - len(matching), part.after, PAGE
+            left, after, size = left - len(matching), part.after, min(GROWTH * size, PAGE)
             behind = hidden.behind if hidden else None
             if part.ended and not cut:
                 return Seen(Stretch(seen, None), behind)

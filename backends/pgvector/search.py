@@ -139,15 +139,16 @@ async def _near(table: Table, query: Query) -> list[Hit] | None:
     The index has the memories of all scopes of a space, and its last candidates are the least certain: of
     those that are left here there have to be several times as many as are asked for.
     """
-    limit = 3 * query.top_k + 40
+    limit, passing = 3 * query.top_k + 40, 1.0
     for candidates, probes in TRIES:
-        if candidates < limit:
+        if candidates * passing < limit:
             continue
         settings = {"hnsw.ef_search": str(candidates), "ivfflat.probes": str(probes)}
         rows = await table.ask(_nearest(table.place.space, query).limited(limit), settings)
         hits = list(_hits(table.scope, query, rows))
-        if (len(rows) == limit and len(hits) == query.top_k) or _cut(query, rows, limit):
-            return hits
+        if len(rows) == limit:
+            return hits if len(hits) == query.top_k or _cut(query, rows, limit) else None
+        passing = len(rows) / candidates
     return None
 
 

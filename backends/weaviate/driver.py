@@ -10,6 +10,7 @@ from backends.weaviate.find import find
 from backends.weaviate.records import records
 from backends.weaviate.search import Search
 from backends.weaviate.settings import Settings
+from backends.weaviate.sizes import Sizes
 from backends.weaviate.writes import Writer
 from memrelay.driver import Capabilities, Query
 from memrelay.filters import Filter
@@ -29,6 +30,7 @@ class WeaviateDriver:
         self.name = name
         self._connection = Connection(name, settings)
         self._writer = Writer(self._connection)
+        self._sizes = Sizes(self._connection)
 
     async def open(self) -> None:
         await self._connection.open()
@@ -49,7 +51,7 @@ class WeaviateDriver:
         return await reads.get(self._connection, scope, ids)
 
     async def search(self, scope: Scope, query: Query) -> Sequence[Hit]:
-        return await Search(self._connection, scope, query).run()
+        return await Search(self._connection, self._sizes, scope, query).run()
 
     async def scan(
         self, scope: Scope, *, since: int = 0, cursor: str | None = None, limit: int = 1000

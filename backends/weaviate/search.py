@@ -7,8 +7,9 @@ were found in 170 ms so.
 
 from __future__ import annotations
 
-import asyncio
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import batched
 from typing import Any
 
 from weaviate.classes.query import Filter as Where
@@ -20,6 +21,7 @@ from backends.weaviate.conditions import live
 from backends.weaviate.connection import Collection, Connection
 from backends.weaviate.errors import TooLarge
 from backends.weaviate.objects import (
+    OID,
     RECORD,
     SCALE,
     TEXT,
@@ -31,6 +33,7 @@ from backends.weaviate.objects import (
     vector_of,
 )
 from backends.weaviate.reads import RECORDS_AT_ONCE
+from backends.weaviate.sizes import Sizes
 from backends.weaviate.walk import DEEPEST, Walk
 from memrelay.cosine import Cosine
 from memrelay.driver import Query
@@ -42,10 +45,12 @@ Found = Object[Any, Any]
 Hits = dict[str, Hit]
 """By id of the memory."""
 
+WHOLE = [RECORD, VERSION, SCALE]
 GROWTH = 4
-FEW, PART, MOST = 100, 500, 1000
-"""So many memories are few, and one more for each ``PART`` of their tenant up to ``MOST``: to read a hundred
-takes less than any search by the index, which reads some 500 vectors in the time of one memory."""
+FEW, PART, NUMBERS = 100, 500, 256_000
+"""So many memories are few, and one more for each ``PART`` of their tenant, while their vectors have no more
+than ``NUMBERS``: to read a hundred takes less than any search by the index, which reads some 500 vectors in
+the time of one memory."""
 SPARE = 8
 """Hits fetched beyond ``top_k`` at first: one with a lower score shows that no tie is cut."""
 
@@ -53,11 +58,12 @@ SPARE = 8
 class Search:
     """One query of one scope."""
 
-    def __init__(self, connection: Connection, scope: Scope, query: Query) -> None:
+    def __init__(self, connection: Connection, sizes: Sizes, scope: Scope, query: Query) -> None:
         if query.mode == "semantic" and len(query.vector or b"") != 4 * scope.space.dimensions:
             size = len(query.vector or b"")
             raise Permanent(f"a query vector of {size} bytes", code="dimension")
         self._connection = connection
+        self._sizes = sizes
         self._collection: Collection = connection.collection(scope)
         self._scope = scope
         self._query = query
@@ -70,34 +76,52 @@ class Search:
         return _best(await self._deep() if hits is None else hits, self._query)
 
     async def _few(self) -> Hits | None:
-        """All hits by their vectors; None where these may be many, and in keyword searches."""
+        """The best by their vectors; None where these may be many, and in keyword searches."""
         if self._query.mode != "semantic" or self._query.filter is None:
             return None
-        count, of = await asyncio.gather(self._count(self._where), self._count(None))
-        few = min(MOST, FEW + of // PART)
-        if count > few:
+        most = NUMBERS // self._scope.space.dimensions
+        few = min(most, FEW + await self._sizes.of(self._scope) // PART)
+        if await self._are_more(few):
             return None
-        read = self._collection.query.fetch_objects(
-            filters=self._where,
-            limit=2 * few,
-            include_vector=True,
-            return_properties=[RECORD, VERSION, SCALE],
-        )
-        try:
-            found = (await self._connection.call(read)).objects
-        except TooLarge:
-            return None
-        if len(found) == 2 * few:  # written meanwhile
-            return None
-        cosine = Cosine(self._query.vector or b"")
-        return self._matching(
-            (object, cosine(vector)) for object in found if (vector := vector_of(object))
-        )
+        found = await self._read(self._where, few + 1, [OID])
+        return await self._nearest(found) if len(found) <= few else None  # written meanwhile
 
-    async def _count(self, where: FilterReturn | None) -> int:
-        """Of entries in the index: an upper bound."""
-        counted = self._collection.aggregate.over_all(filters=where, total_count=True)
-        return (await self._connection.call(counted)).total_count or 0
+    async def _are_more(self, few: int) -> bool:
+        """Whether more than ``few`` may match. A count reads each one, be they half of the tenant."""
+        read = self._collection.query.fetch_objects(
+            filters=self._where, offset=few, limit=1, return_properties=[]
+        )
+        return bool((await self._connection.call(read)).objects)
+
+    async def _nearest(self, found: Sequence[Found]) -> Hits:
+        """Of all that may match, as far as it is asked for: records can be far larger than vectors."""
+        floor, cosine = self._query.min_score, Cosine(self._query.vector or b"")
+        scored = sorted(
+            (-cosine(vector), str(object.properties[OID]), object.uuid)
+            for object in found
+            if (vector := vector_of(object))
+        )
+        hits: Hits = {}
+        for part in batched(scored, min(self._query.top_k + SPARE, RECORDS_AT_ONCE)):
+            if floor is not None and -part[0][0] < floor:
+                break
+            where = self._among([key for _, _, key in part])
+            objects = await self._read(where, len(part), WHOLE)
+            hits |= self._matching(
+                (object, cosine(vector)) for object in objects if (vector := vector_of(object))
+            )
+            if len(hits) >= self._query.top_k:
+                break
+        return hits
+
+    async def _read(
+        self, where: FilterReturn, limit: int, properties: list[str]
+    ) -> Sequence[Found]:
+        """With their vectors, in no order."""
+        read = self._collection.query.fetch_objects(
+            filters=where, limit=limit, include_vector=True, return_properties=properties
+        )
+        return (await self._connection.call(read)).objects
 
     async def _rank(self, where: FilterReturn) -> Hits | None:
         """The matching hits down to where more cannot matter; None if Weaviate stops before that.
@@ -129,12 +153,13 @@ class Search:
                 if (memory := to_memory(self._scope, row)) and matches(self._query.filter, memory)
             ]
             if uuids:
-                found = await self._fetch(
-                    self._where & Where.by_id().contains_any(uuids), len(uuids)
-                )
+                found = await self._fetch(self._among(uuids), len(uuids))
                 best = _best(hits | self._matching(_scored(found)), self._query)
                 hits = {hit.memory.id: hit for hit in best}
         return hits
+
+    def _among(self, uuids: Sequence[uuid.UUID]) -> FilterReturn:
+        return self._where & Where.by_id().contains_any(uuids)
 
     def _matching(self, found: Iterable[tuple[Found, float]]) -> Hits:
         hits: Hits = {}
@@ -162,7 +187,7 @@ class Search:
                 limit=limit,
                 include_vector=query.include_vector,
                 return_metadata=MetadataQuery(distance=True),
-                return_properties=[RECORD, VERSION, SCALE],
+                return_properties=WHOLE,
             )
             return (await self._connection.call(near)).objects
         words = self._collection.query.bm25(
@@ -172,7 +197,7 @@ class Search:
             limit=limit,
             include_vector=query.include_vector,
             return_metadata=MetadataQuery(score=True),
-            return_properties=[RECORD, VERSION, SCALE],
+            return_properties=WHOLE,
         )
         return (await self._connection.call(words)).objects
 

@@ -127,6 +127,34 @@ def test_a_scope_that_is_too_large_to_be_looked_through_in_time_is_listed_all_th
         assert pages(http, filter={"metadata.kind": "rare"}, limit=1, user_id="nobody") == [[]]
 
 
+def test_what_was_looked_at_is_listed_when_the_next_part_does_not_come_in_time(
+    make_rig: Callable[..., Rig],
+    redis_server_factory: Callable[..., RedisServer],
+    toxiproxy: ToxiproxyServer,
+) -> None:
+    """Half a megabyte a second: ten of these memories come in time, and the next forty do not."""
+    store = redis_server_factory()
+    proxy = toxiproxy.proxy("store", store.port)
+    rig = make_rig(
+        stores={"redis": store},
+        detours={"redis": f"redis://127.0.0.1:{proxy.port}"},
+        env={"MEMRELAY_SEARCH_TIMEOUT": "3"},
+    ).start()
+    writer = rig.writer()
+    for first in range(0, 40, 10):
+        kinds = {n: "rare" if n == 35 else "any" for n in range(first, first + 10)}
+        text = "tea" + " pot" * 15_000
+        writer.put([memory(f"m{n}", text) | {"metadata": {"kind": kinds[n]}} for n in kinds])
+    rig.wait_drained(180)
+    with (
+        httpx.Client(base_url=rig.service.url, timeout=60) as http,
+        proxy.toxic("bandwidth", rate=500),
+    ):
+        found = pages(http, filter={"metadata.kind": "rare"}, limit=10)
+        assert [id for page in found for id in page] == ["m35"]
+        assert found[0] == []
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

@@ -21,7 +21,7 @@ from weaviate.classes.data import DataObject
 from backends.weaviate import create, search
 from backends.weaviate.driver import WeaviateDriver
 from backends.weaviate.errors import CLASSES
-from backends.weaviate.objects import collection_name, tenant_name
+from backends.weaviate.objects import collection_name, object_id, tenant_name
 from backends.weaviate.schema import ensure
 from deploy.native.weaviate import WeaviateServer
 from memrelay.driver import Query
@@ -341,13 +341,59 @@ async def test_few_that_a_filter_leaves_are_ranked_here_as_they_are_by_the_index
     asked = [query, replace(query, top_k=100), replace(query, min_score=0.3)]
     few = [await driver.search(scope, one) for one in asked]
     assert len(few[1]) == 98
-    monkeypatch.setattr(search, "MOST", -1)
+    monkeypatch.setattr(search, "NUMBERS", 0)
     for some, one in zip(few, asked, strict=True):
         ranked = await driver.search(scope, one)
         assert [hit.memory for hit in some] == [hit.memory for hit in ranked]
         assert [hit.vector for hit in some] == [hit.vector for hit in ranked]
         scores = [hit.score for hit in ranked]
         assert [hit.score for hit in some] == pytest.approx(scores, abs=1e-6)
+
+
+@pytest.mark.parametrize(("user", "read"), [("ana", 90), ("bo", 1)])
+async def test_of_what_a_filter_leaves_no_more_is_read_than_is_needed(
+    driver: WeaviateDriver,
+    scope: Scope,
+    monkeypatch: pytest.MonkeyPatch,
+    user: str,
+    read: int,
+) -> None:
+    """The vectors of few, one id of many; records of some more than are asked for; no count."""
+    ops = [upsert(f"m{n}", user_id="ana" if n < 90 else "bo") for n in range(600)]
+    await driver.apply(scope, ops)
+    query = replace(_nearest(), top_k=10, filter=parse_filter({"user_id": user}, {}))
+    answers: list[Any] = []
+    call = driver._connection.call
+
+    async def noted(work: Awaitable[Any]) -> Any:
+        answers.append(await call(work))
+        return answers[-1]
+
+    monkeypatch.setattr(driver._connection, "call", noted)
+    for _ in range(2):
+        assert len(await driver.search(scope, query)) == 10
+    objects = [object for answer in answers for object in getattr(answer, "objects", ())]
+    whole = sum(bool(object.properties.get("record")) for object in objects)
+    assert len(objects) - whole == 2 * read
+    assert whole == 2 * (query.top_k + search.SPARE)
+    assert sum(hasattr(answer, "total_count") for answer in answers) == 1  # of the namespace
+
+
+async def test_few_that_are_damaged_make_room_for_others(
+    driver: WeaviateDriver, scope: Scope
+) -> None:
+    """The nearest fifty cannot be read any more: the next ones are the answer."""
+    near = [upsert(f"a{n:02}", vector=AXIS, user_id="ana") for n in range(50)]
+    far = [upsert(f"b{n:02}", vector=vector_at(AXIS, 0.5, n), user_id="ana") for n in range(20)]
+    await driver.apply(scope, [*near, *far])
+    collection = driver._connection.collection(scope)
+    for op in near:
+        await collection.data.update(uuid=object_id(scope, op.id), properties={"record": "{"})
+    query = replace(_nearest(), top_k=5, filter=parse_filter({"user_id": "ana"}, {}))
+    hits = await driver.search(scope, query)
+    assert len(hits) == 5
+    assert {hit.memory.id[0] for hit in hits} == {"b"}
+    assert await driver.search(scope, replace(query, min_score=0.9)) == []
 
 
 async def test_a_space_has_a_collection_and_a_namespace_a_tenant(
