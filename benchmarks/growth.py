@@ -26,7 +26,7 @@ from tests.service import Service, children
 USERS = 10_000
 DIMENSIONS = 256
 STRETCH = 10_000
-TOLD = 5
+TOLD = 9
 SEARCHES = 200
 THIRDS = 20
 A_THIRD = Compare("metadata.category", "$eq", "a")
