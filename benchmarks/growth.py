@@ -1,6 +1,8 @@
 """What grows with what is stored: rate, searches, bytes in store and journal, memory of the processes.
 
-One namespace of ``USERS`` users is filled over HTTP; at each mark the last stretches before it are told.
+One namespace of ``USERS`` users is filled over HTTP; at each mark the last stretches before it are told. Its
+rate at the end is set against that of another installation, with as much as at the mark before, in turn:
+in the minutes between two marks a shared machine's own rate changes by a third.
 """
 
 from __future__ import annotations
@@ -8,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,38 +41,80 @@ MIB = 2**20
 def measure(stack: Stack, kind: str, *, marks: Sequence[int]) -> dict[str, Any]:
     """By mark. Medians of the last ``TOLD`` stretches; memory is resident, of API and worker as a whole.
 
-    ``last_over_first`` is the rate at the last mark over that at the one before.
+    ``last_over_first`` is the rate at the last mark over that at the one before, the median of ``TOLD``
+    pairs of stretches.
     """
+    with _installed(stack, kind) as large:
+        told = {str(mark): large.filled(mark) for mark in marks}
+        beside = Stack(stack.directory / "beside")
+        with beside.queue:
+            beside.forget()
+            with _installed(beside, kind) as small:
+                small.fill(marks[-2])
+                pairs = [_pair(large, small, number) for number in range(TOLD)]
+    return {
+        "marks": told,
+        "pairs_per_s": [(round(last), round(first)) for last, first in pairs],
+        "last_over_first": round(_median([last / first for last, first in pairs]), 3),
+    }
+
+
+def _pair(large: Installed, small: Installed, number: int) -> tuple[float, float]:
+    """Memories a second of both; who begins takes turns."""
+    if number % 2:
+        first = small.stretch()
+        return large.stretch(), first
+    return large.stretch(), small.stretch()
+
+
+@dataclass
+class Installed:
+    """memrelay with one store, and what is in it by now."""
+
+    stack: Stack
+    service: Service
+    kind: str
+    store: Measured
+    empty: dict[str, int]
+    """Bytes."""
+    stretches: int = 0
+
+    def stretch(self) -> float:
+        """Memories a second of one more."""
+        self.stretches += 1
+        return served(self.service, self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Of the last stretch."""
+        return memories(STRETCH, users=USERS, seed=1000 + self.stretches, prefix="grown")
+
+    def fill(self, mark: int) -> list[float]:
+        """Memories a second of each stretch up to that many memories."""
+        return [self.stretch() for _ in range(mark // STRETCH - self.stretches)]
+
+    def filled(self, mark: int) -> dict[str, Any]:
+        """What is told of a mark, having come to it."""
+        rates = self.fill(mark)
+        told = {
+            "per_s": round(_median(rates[-TOLD:])),
+            "searches": _searched(self.service, self.kind, self.store, self.rows()),
+            "store_bytes": {
+                name: round((used - self.empty[name]) / mark)
+                for name, used in self.store.size().items()
+            },
+            "journal_mib": round(allocated(self.stack.queue.url) / MIB, 1),
+            "resident_mib": _resident(self.service),
+        }
+        print(f"{self.kind} {mark}: {told}", file=sys.stderr)
+        return told
+
+
+@contextmanager
+def _installed(stack: Stack, kind: str) -> Iterator[Installed]:
     with PLACES[kind](stack, DIMENSIONS) as store:
         drivers = json.dumps({kind: store.settings})
         with stack.service(kind, MEMRELAY_DRIVERS=drivers) as service:
-            told = _filled(stack, service, kind, store, marks)
-    first, last = (told[str(mark)]["per_s"] for mark in marks[-2:])
-    return {"marks": told, "last_over_first": round(last / first, 3)}
-
-
-def _filled(
-    stack: Stack, service: Service, kind: str, store: Measured, marks: Sequence[int]
-) -> dict[str, Any]:
-    rates: list[float] = []
-    empty = store.size()
-    told: dict[str, Any] = {}
-    for stretch in range(max(marks) // STRETCH):
-        rows = memories(STRETCH, users=USERS, seed=1000 + stretch, prefix="grown")
-        rates.append(served(service, rows))
-        count = (stretch + 1) * STRETCH
-        if count in marks:
-            told[str(count)] = {
-                "per_s": round(_median(rates[-TOLD:])),
-                "searches": _searched(service, kind, store, rows),
-                "store_bytes": {
-                    name: round((used - empty[name]) / count) for name, used in store.size().items()
-                },
-                "journal_mib": round(allocated(stack.queue.url) / MIB, 1),
-                "resident_mib": _resident(service),
-            }
-            print(f"{kind} {count}: {told[str(count)]}", file=sys.stderr)
-    return told
+            yield Installed(stack, service, kind, store, store.size())
 
 
 def _searched(
