@@ -20,8 +20,9 @@ from memrelay.types import Delete, Hit, Memory, Op, Outcome, Page, Scope
 class WeaviateDriver:
     """Exact vector search over any number of users, and BM25.
 
-    Vectors come back as they were given. A search costs time in proportion to the memories that its filter
-    leaves: about 0.4 ms for each thousand vectors of 256 dimensions.
+    Vectors come back as they were given. A semantic search costs time in proportion to the memories that its
+    filter leaves while they are few beside their namespace, else to all of the namespace: 0.15 ms for each
+    thousand vectors of 256 dimensions.
     """
 
     capabilities = Capabilities(keyword=True, atomic_versions=False, survives_kill=False)
