@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from deploy.native.redis import RedisServer
-from deploy.native.toxiproxy import ToxiproxyServer
+from deploy.native.toxiproxy import Proxy, ToxiproxyServer
 from memrelay import Memrelay
 from tests.integration.conftest import Refused, Remember
 from tests.rig import Rig, memory, wait_until
@@ -94,13 +94,13 @@ def test_the_client_goes_through_pages(service: Service, user: str, ten: list[st
     assert rest.cursor is None
 
 
-def test_a_scope_that_is_too_large_to_be_looked_through_in_time_is_listed_all_the_same(
+@pytest.fixture
+def far(
     make_rig: Callable[..., Rig],
     redis_server_factory: Callable[..., RedisServer],
     toxiproxy: ToxiproxyServer,
-) -> None:
-    """By pages that hold little or nothing, where the store cannot filter by itself; each trip to it takes
-    a tenth of a second here, and a part of 512 three."""
+) -> tuple[Rig, Proxy]:
+    """A service with three seconds for a search, and the way to its Redis."""
     store = redis_server_factory()
     proxy = toxiproxy.proxy("store", store.port)
     rig = make_rig(
@@ -108,6 +108,15 @@ def test_a_scope_that_is_too_large_to_be_looked_through_in_time_is_listed_all_th
         detours={"redis": f"redis://127.0.0.1:{proxy.port}"},
         env={"MEMRELAY_SEARCH_TIMEOUT": "3"},
     ).start()
+    return rig, proxy
+
+
+def test_a_scope_that_is_too_large_to_be_looked_through_in_time_is_listed_all_the_same(
+    far: tuple[Rig, Proxy],
+) -> None:
+    """By pages that hold little or nothing, where the store cannot filter by itself; each trip to it takes
+    a tenth of a second here, and a part of 512 three."""
+    rig, proxy = far
     kinds = {1000: "rare", 5000: "rare", 7999: "rare"}
     writer = rig.writer()
     for first in range(0, 8000, 500):
@@ -128,18 +137,10 @@ def test_a_scope_that_is_too_large_to_be_looked_through_in_time_is_listed_all_th
 
 
 def test_what_was_looked_at_is_listed_when_the_next_part_does_not_come_in_time(
-    make_rig: Callable[..., Rig],
-    redis_server_factory: Callable[..., RedisServer],
-    toxiproxy: ToxiproxyServer,
+    far: tuple[Rig, Proxy],
 ) -> None:
     """Half a megabyte a second: ten of these memories come in time, and the next forty do not."""
-    store = redis_server_factory()
-    proxy = toxiproxy.proxy("store", store.port)
-    rig = make_rig(
-        stores={"redis": store},
-        detours={"redis": f"redis://127.0.0.1:{proxy.port}"},
-        env={"MEMRELAY_SEARCH_TIMEOUT": "3"},
-    ).start()
+    rig, proxy = far
     writer = rig.writer()
     for first in range(0, 40, 10):
         kinds = {n: "rare" if n == 35 else "any" for n in range(first, first + 10)}
